@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#ifndef BASE_ATOMICFILE_H
+#define BASE_ATOMICFILE_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+/*
+ * Replace a file as a whole: a temporary file with an unpredictable name beside
+ * it, write, fchmod, fsync, rename, fsync of the directory. Killed at any
+ * point, the file is the old one or the new one. A symbolic link at path is
+ * replaced, not followed.
+ *
+ * mode: of the new file, whatever the umask.
+ * Returns 0 or -errno; on failure nothing is left behind.
+ */
+int atomicfile_write(const char *path, const void *data, size_t len, mode_t mode);
+
+/* mkdir -p with mode 0700 for the last part; 0 or -errno (-ENOTDIR for a link or a file). */
+int atomicfile_mkdir(const char *path);
+
+#endif

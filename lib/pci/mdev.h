@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Mediated devices and NVIDIA's vendor-specific vGPUs, as sysfs shows them. */
+#ifndef PCI_MDEV_H
+#define PCI_MDEV_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "pci/pciaddr.h"
+
+#define MDEV_UUID_LEN	36
+
+struct mdev_type {
+	struct pciaddr parent;
+	char *type;		/* owned; "nvidia-63", "i915-GVTg_V5_4" */
+	char *name;		/* owned; human name, NULL when the driver gives none */
+	int available;		/* instances that can be made now; -1 unknown */
+	int max_instance;	/* from the description; -1 unknown */
+	int framebuffer;	/* MiB, from the description; -1 unknown */
+	bool one_size;		/* the card takes one type at a time (NVIDIA time-sliced, the default) */
+};
+
+struct mdev_instance {
+	char uuid[MDEV_UUID_LEN + 1];	/* lower case */
+	struct pciaddr parent;
+	char *type;		/* owned; NULL when the link is not there */
+};
+
+/* Types of every parent named (n_parents 0: none). Sorted by parent, type. 0 or -errno. */
+int mdev_types_read(const struct pciaddr *parents, size_t n_parents,
+		    struct mdev_type **types, size_t *n);
+void mdev_types_free(struct mdev_type *types, size_t n);
+
+/* Look up one instance in /sys/bus/mdev/devices. 0, -ENOENT or another -errno. */
+int mdev_instance_read(const char *uuid, struct mdev_instance *inst);
+void mdev_instance_done(struct mdev_instance *inst);
+
+/*
+ * PVE's UUID of a VM's hostpciN: eight decimal digits of N, "-0000-0000-0000-",
+ * twelve of the VMID (qemu-server, QemuServer/PCI/Mdev.pm).
+ */
+void mdev_pve_uuid(unsigned hostpci, uint32_t vmid, char uuid[MDEV_UUID_LEN + 1]);
+bool mdev_pve_uuid_parse(const char *uuid, unsigned *hostpci, uint32_t *vmid);
+
+#endif

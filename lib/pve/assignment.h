@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Assignment records: which guest is given, and which holds, which PCI function. */
+#ifndef PVE_ASSIGNMENT_H
+#define PVE_ASSIGNMENT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+#include "base/record.h"
+#include "pci/pciaddr.h"
+#include "pci/pcidev.h"
+#include "pve/guest.h"
+
+enum assignment_state {
+	ASSIGNMENT_ELSEWHERE,	/* "-": another node's guest */
+	ASSIGNMENT_RUNNING,
+	ASSIGNMENT_STOPPED,
+};
+
+/* One line: guest key alt addr mdev_type mapping state node status held. */
+struct assignment {
+	struct guest_id guest;
+	char *key;		/* owned; hostpci0, dev0, lxc.mount.entry */
+	int alt;		/* alternative of a mapping, in PVE's order from 0; 0 without a mapping */
+	bool has_addr;		/* false for no-mapping */
+	struct pciaddr addr;	/* a slot that is missing: function 0 */
+	bool is_slot;		/* addr is a missing slot as configured, printed without ".F" */
+	char *mdev_type;	/* owned; NULL */
+	char *mapping;		/* owned; NULL */
+	enum assignment_state state;
+	char *node;		/* owned */
+	char *status;		/* owned; ok, missing, mismatch:FIELD, no-mapping, or NULL for "-" */
+	char *held;		/* owned; cmdline, reservation, config, or NULL for "-" */
+};
+
+enum { ASSIGNMENT_FIELDS = 10 };
+extern const struct record_field assignment_fields[ASSIGNMENT_FIELDS];
+
+void assignment_put(struct record_writer *w, const struct assignment *a);
+void assignment_done(struct assignment *a);
+void assignments_free(struct assignment *a, size_t n);
+
+/*
+ * Read records. Lines with fewer fields or a bad field: say("FILE:LINE: …") with the
+ * given name, skipped, and -EBADMSG in the end. 0 or -errno. The empty input is 0 and n == 0.
+ */
+int assignments_read(FILE *in, const char *name, bool null, struct assignment **a, size_t *n);
+
+enum { ASSIGNMENT_SECTION_LEN = 41 };
+
+struct assignment_query {
+	const char *node;	/* NULL: this node */
+	bool all_nodes;
+	const char *section;	/* effective (NULL), current, pending, or a snapshot's name */
+	const uint32_t *vmids;	/* NULL: all; sorted */
+	size_t n_vmids;
+};
+
+/*
+ * Resolve the hostpciN of VMs as PVE would at their next start, and what the running ones hold.
+ * each: called per record, in the order of DESIGN (VMID, hostpci index, alt, addr).
+ * What PVE drops or refuses is said as "qemu/100: hostpci3: reason" and makes the result -EBADMSG.
+ * 0, -ENOENT (/etc/pve not there, or a VMID asked for that does not exist, said), -EBADMSG, or another -errno.
+ */
+int assignments_qemu(const struct assignment_query *q,
+		     void (*each)(const struct assignment *a, void *arg), void *arg);
+
+/* The same for containers: devN and lxc.mount.entry. */
+int assignments_lxc(const struct assignment_query *q,
+		    void (*each)(const struct assignment *a, void *arg), void *arg);
+
+/* Both, of this node, effective, as an array: what `{ pve-hostpci-ls; lxc-gpu-ls; }` prints. */
+int assignments_load(struct assignment **a, size_t *n);
+
+#endif
