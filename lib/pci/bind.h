@@ -33,6 +33,30 @@ void bind_records_free(struct bind_record *recs, size_t n);
 int bind_function(const struct pciaddr *addr, const char *driver, const char *override);
 
 /*
+ * Keep records in a file, replaced atomically, and read them back:
+ * "#functions", one line of addr, driver, driver_override (TAB between, "-" for
+ * none) per function, last "#end N". A file without its end is not believed.
+ *
+ * path: complete, see root_path().
+ * Returns 0, -EBADMSG for a file that is cut short or not ours, or another -errno.
+ */
+int bind_records_write(const char *path, const struct bind_record *recs, size_t n);
+int bind_records_read(const char *path, struct bind_record **recs, size_t *n);
+
+/*
+ * Bind every function back as its record says: driver_override is written back
+ * and the driver bound that had it. One that is bound right already is left
+ * alone; a driver that is not there any more leaves the function to the kernel's
+ * own choice (-ENODEV is reported all the same). Can be repeated.
+ *
+ * say_fn: told of each function that was changed (err 0) or could not be (err is
+ * -ENOENT for one that is gone, else another -errno); may be NULL.
+ * Returns 0, or the first failure other than a function that is gone.
+ */
+int bind_restore(const struct bind_record *recs, size_t n,
+		 void (*say_fn)(const struct pciaddr *addr, int err, void *arg), void *arg);
+
+/*
  * Is the function the host's own: a mounted disk (or swap, or a disk under
  * md, LVM or ZFS in use) or a network card whose link is up, at it or below it?
  * *what says which ("disk sda is mounted on /"), allocated.
