@@ -1,2 +1,512 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/stat.h>
+
+#include <ini.h>
+
+#include "base/cleanup.h"
 #include "base/config.h"
+#include "base/readfile.h"
+#include "base/root.h"
+#include "base/xalloc.h"
+
+enum {
+	FILE_MAX = 1024 * 1024,
+	VMID_MIN = 100,
+	VMID_MAX = 999999999,
+};
+
+static const char *const sections[] = { "backup", "rescan", "gpu-groups" };
+
+static const char *const restart_names[] = {
+	[CONFIG_RESTART_EARLY] = "early",
+	[CONFIG_RESTART_LAST] = "last",
+	[CONFIG_RESTART_JOB_END] = "job-end",
+};
+
+struct parser {
+	struct config *cfg;
+	const char *next;	/* text not yet handed to libinih */
+	const char *end;
+	unsigned long line;
+	uint64_t seen;		/* bit i: keys[i] was met */
+	char *problem;		/* owned; the first one, with its line number in problem_line */
+	unsigned long problem_line;
+};
+
+static void complain(struct parser *p, char *problem)
+{
+	if (p->problem) {
+		free(problem);
+		return;
+	}
+	p->problem = problem;
+	p->problem_line = p->line;
+}
+
+/* Next word of a list (blanks or commas between) as a fresh string; NULL at its end. */
+static char *next_word(const char **list)
+{
+	const char *start = *list + strspn(*list, " \t,");
+	size_t len = strcspn(start, " \t,");
+
+	*list = start + len;
+	return len ? xstrndup(start, len) : NULL;
+}
+
+static bool parse_number(const char *text, unsigned min, unsigned max, unsigned *value)
+{
+	size_t len = strspn(text, "0123456789");
+	unsigned long v;
+
+	if (len == 0 || len > 9 || text[len])
+		return false;
+	v = strtoul(text, NULL, 10);
+	if (v < min || v > max)
+		return false;
+	*value = (unsigned)v;
+	return true;
+}
+
+static bool parse_choice(const char *text, const char *const names[], size_t n, int *value)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (strcmp(text, names[i]) == 0) {
+			*value = (int)i;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool parse_bool(const char *text, bool *value)
+{
+	static const char *const words[] = { "no", "yes", "off", "on", "false", "true", "0", "1" };
+	int i;
+
+	if (!parse_choice(text, words, ARRAY_SIZE(words), &i))
+		return false;
+	*value = i & 1;
+	return true;
+}
+
+/* A VMID with or without its kind; VMIDs are unique in a cluster. */
+static bool parse_vmid(const char *text, uint32_t *vmid)
+{
+	unsigned v;
+
+	if (strncmp(text, "qemu/", 5) == 0)
+		text += 5;
+	else if (strncmp(text, "lxc/", 4) == 0)
+		text += 4;
+	if (!parse_number(text, VMID_MIN, VMID_MAX, &v) || *text == '0')
+		return false;
+	*vmid = v;
+	return true;
+}
+
+static int compare_vmid(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+/* Add the VMIDs of a list to a sorted array; false and nothing added on a bad one. */
+static bool add_vmids(const char *list, uint32_t **vmids, size_t *n)
+{
+	uint32_t *all = xreallocarray(NULL, *n + strlen(list) + 1, sizeof(*all));
+	size_t total = *n, kept = 0;
+
+	if (*n)
+		memcpy(all, *vmids, *n * sizeof(*all));
+	for (;;) {
+		_cleanup_free_ char *word = next_word(&list);
+
+		if (!word)
+			break;
+		if (!parse_vmid(word, &all[total++])) {
+			free(all);
+			return false;
+		}
+	}
+	qsort(all, total, sizeof(*all), compare_vmid);
+	for (size_t i = 0; i < total; i++)
+		if (kept == 0 || all[i] != all[kept - 1])
+			all[kept++] = all[i];
+	free(*vmids);
+	*vmids = all;
+	*n = kept;
+	return true;
+}
+
+static bool set_stop_timeout(struct config *cfg, const char *v)
+{
+	return parse_number(v, 1, 86400, &cfg->stop_timeout);
+}
+
+static bool set_force_stop(struct config *cfg, const char *v)
+{
+	return parse_bool(v, &cfg->force_stop);
+}
+
+static bool set_restart(struct config *cfg, const char *v)
+{
+	int i;
+
+	if (!parse_choice(v, restart_names, ARRAY_SIZE(restart_names), &i))
+		return false;
+	cfg->restart = (enum config_restart)i;
+	return true;
+}
+
+static bool set_lookahead(struct config *cfg, const char *v)
+{
+	return parse_number(v, 0, 1000, &cfg->lookahead);
+}
+
+static bool set_max_wait(struct config *cfg, const char *v)
+{
+	return parse_number(v, 1, 10080, &cfg->max_wait);
+}
+
+static bool set_never_stop(struct config *cfg, const char *v)
+{
+	return add_vmids(v, &cfg->never_stop, &cfg->n_never_stop);
+}
+
+static bool set_either(const char *v, const char *no, const char *yes, bool *value)
+{
+	const char *const names[] = { no, yes };
+	int i;
+
+	if (!parse_choice(v, names, 2, &i))
+		return false;
+	*value = i;
+	return true;
+}
+
+static bool set_host_driver(struct config *cfg, const char *v)
+{
+	return set_either(v, "leave", "rebind", &cfg->rebind);
+}
+
+static bool has_unit_suffix(const char *name)
+{
+	static const char *const suffixes[] = {
+		".service", ".socket", ".target", ".timer", ".mount", ".slice", ".scope", ".path",
+	};
+	const char *dot = strrchr(name, '.');
+
+	for (size_t i = 0; dot && i < ARRAY_SIZE(suffixes); i++)
+		if (strcmp(dot, suffixes[i]) == 0)
+			return true;
+	return false;
+}
+
+/* systemd.unit(5): these bytes make a unit's name. */
+static bool is_unit_name(const char *name)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				      "0123456789:-_.\\@";
+
+	return *name != '-' && *name != '.' && !name[strspn(name, allowed)];
+}
+
+static bool set_host_services(struct config *cfg, const char *v)
+{
+	for (;;) {
+		_cleanup_free_ char *word = next_word(&v);
+
+		if (!word)
+			return true;
+		if (!is_unit_name(word))
+			return false;
+		cfg->host_services = xreallocarray(cfg->host_services, cfg->n_host_services + 1,
+						   sizeof(*cfg->host_services));
+		cfg->host_services[cfg->n_host_services++] =
+			has_unit_suffix(word) ? TAKE_PTR(word) : xasprintf("%s.service", word);
+	}
+}
+
+static bool set_ha(struct config *cfg, const char *v)
+{
+	return set_either(v, "refuse", "stop", &cfg->ha_stop);
+}
+
+static bool set_boot_restart(struct config *cfg, const char *v)
+{
+	bool yes;
+
+	if (strcmp(v, "onboot") == 0) {
+		cfg->boot_restart = CONFIG_BOOT_ONBOOT;
+		return true;
+	}
+	if (!parse_bool(v, &yes))
+		return false;
+	cfg->boot_restart = yes ? CONFIG_BOOT_YES : CONFIG_BOOT_NO;
+	return true;
+}
+
+static bool set_rescan_timeout(struct config *cfg, const char *v)
+{
+	return parse_number(v, 1, 3600, &cfg->rescan_timeout);
+}
+
+static bool set_on_failure(struct config *cfg, const char *v)
+{
+	return set_either(v, "start", "abort", &cfg->on_failure_abort);
+}
+
+static bool set_post_stop(struct config *cfg, const char *v)
+{
+	return set_either(v, "keep", "host", &cfg->post_stop_host);
+}
+
+/* [DOMAIN:]BB:DD[.F] by its looks; who uses the address parses it. */
+static bool is_addr(const char *text)
+{
+	size_t colons = 0;
+
+	for (const char *p = text; *p; p++)
+		colons += *p == ':';
+	return (colons == 1 || colons == 2) && *text != ':' &&
+		!text[strspn(text, "0123456789abcdefABCDEF:.")];
+}
+
+static bool set_card(struct config *cfg, const char *v)
+{
+	static const char *const rungs[] = { "own", "subordinate", "slot", "card" };
+	_cleanup_free_ char *addr = next_word(&v), *rung = next_word(&v), *more = next_word(&v);
+	struct config_card *card;
+	int i;
+
+	if (!addr || !rung || more || !is_addr(addr) ||
+	    !parse_choice(rung, rungs, ARRAY_SIZE(rungs), &i))
+		return false;
+	cfg->cards = xreallocarray(cfg->cards, cfg->n_cards + 1, sizeof(*cfg->cards));
+	card = &cfg->cards[cfg->n_cards++];
+	card->addr = TAKE_PTR(addr);
+	card->rung = TAKE_PTR(rung);
+	return true;
+}
+
+/* Several lines for one address make one group: a line holds some 40 VMIDs. */
+static bool set_group(struct config *cfg, const char *v)
+{
+	_cleanup_free_ char *addr = next_word(&v);
+	struct config_group *group = NULL, fresh = { 0 };
+
+	if (!addr || !is_addr(addr) || !v[strspn(v, " \t,")])
+		return false;
+	for (size_t i = 0; i < cfg->n_groups; i++)
+		if (strcasecmp(cfg->groups[i].addr, addr) == 0)
+			group = &cfg->groups[i];
+	if (group)
+		return add_vmids(v, &group->vmids, &group->n);
+	if (!add_vmids(v, &fresh.vmids, &fresh.n))
+		return false;
+	fresh.addr = TAKE_PTR(addr);
+	cfg->groups = xreallocarray(cfg->groups, cfg->n_groups + 1, sizeof(*cfg->groups));
+	cfg->groups[cfg->n_groups++] = fresh;
+	return true;
+}
+
+static const struct key {
+	const char *section, *name;
+	bool repeats;
+	bool (*set)(struct config *cfg, const char *value);
+	const char *wants;
+} keys[] = {
+	{ "backup", "stop-timeout", false, set_stop_timeout, "seconds, 1 to 86400" },
+	{ "backup", "force-stop", false, set_force_stop, "yes or no" },
+	{ "backup", "restart", false, set_restart, "early, last or job-end" },
+	{ "backup", "lookahead", false, set_lookahead, "a number of guests, 0 to 1000" },
+	{ "backup", "max-wait", false, set_max_wait, "minutes, 1 to 10080" },
+	{ "backup", "never-stop", true, set_never_stop, "a list of guests" },
+	{ "backup", "host-driver", false, set_host_driver, "rebind or leave" },
+	{ "backup", "host-services", true, set_host_services, "a list of systemd units" },
+	{ "backup", "ha", false, set_ha, "refuse or stop" },
+	{ "backup", "boot-restart", false, set_boot_restart, "yes, onboot or no" },
+	{ "rescan", "timeout", false, set_rescan_timeout, "seconds, 1 to 3600" },
+	{ "rescan", "on-failure", false, set_on_failure, "start or abort" },
+	{ "rescan", "post-stop", false, set_post_stop, "keep or host" },
+	{ "rescan", "card", true, set_card, "an address and own, subordinate, slot or card" },
+	{ "gpu-groups", "group", true, set_group, "an address and guests" },
+};
+
+/* libinih's handler: 1 goes on, 0 is an error. */
+static int take(void *arg, const char *section, const char *name, const char *value)
+{
+	struct parser *p = arg;
+
+	if (p->problem)
+		return 0;
+	if (!*section) {
+		complain(p, xasprintf("'%s' stands before the first [section]", name));
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+		if (strcmp(keys[i].section, section) != 0 || strcmp(keys[i].name, name) != 0)
+			continue;
+		if (p->seen & UINT64_C(1) << i && !keys[i].repeats)
+			complain(p, xasprintf("'%s' is set a second time", name));
+		else if (!keys[i].set(p->cfg, value))
+			complain(p, xasprintf("%s: '%s' is not %s", name, value, keys[i].wants));
+		p->seen |= UINT64_C(1) << i;
+		return !p->problem;
+	}
+	complain(p, xasprintf("unknown key '%s' in [%s]", name, section));
+	return 0;
+}
+
+/* libinih does not report a section without keys, nor cuts its name aloud. */
+static bool is_known_section(const char *line, size_t len)
+{
+	const char *close = memchr(line, ']', len);
+	size_t name_len, rest;
+
+	if (!close)
+		return false;
+	name_len = (size_t)(close - line) - 1;
+	rest = 1 + strspn(close + 1, " \t\r");
+	if (close + rest < line + len && close[rest] != ';' && close[rest] != '#')
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
+		if (strlen(sections[i]) == name_len && strncmp(line + 1, sections[i], name_len) == 0)
+			return true;
+	return false;
+}
+
+/*
+ * fgets(3) for libinih. Its versions differ in what they do with a line that is
+ * longer than their buffer (55 takes the rest for a new line) and all of them
+ * take an indented line for a continuation: so no line is handed over that is
+ * too long, and none with leading blanks.
+ */
+static char *read_line(char *buf, int size, void *arg)
+{
+	struct parser *p = arg;
+	const char *line = p->next;
+	size_t len;
+
+	if (p->problem || line == p->end)
+		return NULL;
+	p->line++;
+	len = strcspn(line, "\n");
+	p->next = line + len + (line + len < p->end);
+	while (len && (*line == ' ' || *line == '\t')) {
+		line++;
+		len--;
+	}
+	if (len && (*line == '#' || *line == ';'))
+		len = 0;
+	if (len + 2 > (size_t)size) {
+		complain(p, xasprintf("line is longer than %d bytes", size - 2));
+		return NULL;
+	}
+	if (len && *line == '[' && !is_known_section(line, len)) {
+		complain(p, xasprintf("unknown section '%.*s'", (int)len, line));
+		return NULL;
+	}
+	memcpy(buf, line, len);
+	buf[len] = '\n';
+	buf[len + 1] = '\0';
+	return buf;
+}
+
+static void set_defaults(struct config *cfg)
+{
+	*cfg = (struct config){
+		.stop_timeout = 180,
+		.restart = CONFIG_RESTART_EARLY,
+		.lookahead = 2,
+		.max_wait = 15,
+		.rebind = true,
+		.boot_restart = CONFIG_BOOT_YES,
+		.rescan_timeout = 30,
+	};
+}
+
+static int parse(const char *path, const struct readfile *text, struct config *cfg, char **error)
+{
+	const char *nul = memchr(text->data, '\0', text->len);
+	struct parser p = { .cfg = cfg, .next = text->data, .end = text->data + text->len };
+	int rc;
+
+	if (nul) {
+		p.line = 1;
+		for (const char *c = text->data; c < nul; c++)
+			p.line += *c == '\n';
+		complain(&p, xstrdup("there is a NUL byte in this line"));
+	} else {
+		rc = ini_parse_stream(read_line, &p, take, &p);
+		if (rc > 0 && !p.problem) {
+			p.line = (unsigned long)rc;
+			complain(&p, xstrdup("neither a [section] nor 'key = value'"));
+		} else if (rc < 0) {
+			complain(&p, xstrdup("parser failed"));
+		}
+	}
+	if (!p.problem)
+		return 0;
+	*error = xasprintf("%s:%lu: %s", path, p.problem_line, p.problem);
+	free(p.problem);
+	return -EINVAL;
+}
+
+int config_load(const char *path, struct config *cfg, char **error)
+{
+	_cleanup_free_ char *own = NULL;
+	struct readfile text = { 0 };
+	struct stat st;
+	int rc;
+
+	*error = NULL;
+	set_defaults(cfg);
+	if (!path)
+		path = own = root_path("/etc/pve-gpu-utils/pve-gpu-utils.conf");
+	rc = readfile_at(AT_FDCWD, path, FILE_MAX, &text);
+	if (rc == -ENOENT && lstat(path, &st) < 0) {
+		rc = 0;		/* optional; but a dangling link is somebody's mistake */
+	} else if (rc < 0) {
+		*error = xasprintf("%s: %s", path,
+				   rc == -EINVAL ? "not a regular file" : strerror(-rc));
+	} else {
+		rc = parse(path, &text, cfg, error);
+	}
+	free(text.data);
+	if (rc < 0) {
+		config_done(cfg);
+		set_defaults(cfg);
+	}
+	return rc;
+}
+
+void config_done(struct config *cfg)
+{
+	free(cfg->never_stop);
+	for (size_t i = 0; i < cfg->n_host_services; i++)
+		free(cfg->host_services[i]);
+	free(cfg->host_services);
+	for (size_t i = 0; i < cfg->n_cards; i++) {
+		free(cfg->cards[i].addr);
+		free(cfg->cards[i].rung);
+	}
+	free(cfg->cards);
+	for (size_t i = 0; i < cfg->n_groups; i++) {
+		free(cfg->groups[i].addr);
+		free(cfg->groups[i].vmids);
+	}
+	free(cfg->groups);
+	*cfg = (struct config){ 0 };
+}
+
+const char *config_restart_name(enum config_restart r)
+{
+	return restart_names[r];
+}

@@ -1,2 +1,355 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
 #include "base/record.h"
+#include "base/table.h"
+#include "base/xalloc.h"
+
+struct record_writer {
+	FILE *out;
+	const struct record_field *fields;
+	size_t *order;		/* owned; indexes of fields, as -o wants them */
+	size_t n;		/* of order */
+	bool json;
+	char end;
+	struct table *table;	/* NULL: lines */
+};
+
+bool record_opt(struct record_opts *opts, int c, const char *arg)
+{
+	switch (c) {
+	case '0': opts->null = true; return true;
+	case 'H': opts->header = true; return true;
+	case 'j': opts->json = true; return true;
+	case 'o': opts->fields = arg; return true;
+	case 'r': opts->raw = true; return true;
+	default:  return false;
+	}
+}
+
+static void escape(FILE *out, const char *s)
+{
+	for (; *s; s++) {
+		unsigned char c = (unsigned char)*s;
+
+		if (c < 0x20 || c == 0x7f || c == '\\')
+			fprintf(out, "\\x%02x", c);
+		else
+			putc_unlocked(c, out);
+	}
+}
+
+void record_escape(FILE *out, const char *s)
+{
+	escape(out, s);
+}
+
+/* Length of the well-formed UTF-8 sequence at s (RFC 3629, table 3-7); 0 for none. */
+static size_t utf8_length(const unsigned char *s)
+{
+	unsigned char low = 0x80, high = 0xbf;
+	size_t more;
+
+	if (*s < 0x80)
+		return 1;
+	if (*s >= 0xc2 && *s <= 0xdf)
+		more = 1;
+	else if (*s >= 0xe0 && *s <= 0xef)
+		more = 2;
+	else if (*s >= 0xf0 && *s <= 0xf4)
+		more = 3;
+	else
+		return 0;
+	if (*s == 0xe0)
+		low = 0xa0;
+	else if (*s == 0xed)
+		high = 0x9f;
+	else if (*s == 0xf0)
+		low = 0x90;
+	else if (*s == 0xf4)
+		high = 0x8f;
+	for (size_t i = 1; i <= more; i++) {
+		if (s[i] < low || s[i] > high)
+			return 0;
+		low = 0x80;
+		high = 0xbf;
+	}
+	return more + 1;
+}
+
+static void put_json_string(FILE *out, const char *text)
+{
+	const unsigned char *s = (const unsigned char *)text;
+
+	fputc('"', out);
+	while (*s) {
+		size_t len = utf8_length(s);
+
+		if (len == 0) {
+			fputs("\\ufffd", out);
+			s++;
+			continue;
+		}
+		if (*s == '"' || *s == '\\')
+			fprintf(out, "\\%c", *s);
+		else if (*s < 0x20 || *s == 0x7f)
+			fprintf(out, "\\u%04x", *s);
+		else
+			fwrite(s, 1, len, out);
+		s += len;
+	}
+	fputc('"', out);
+}
+
+/* What JSON takes for a whole number: no sign but minus, no leading zero. */
+static bool is_json_number(const char *s)
+{
+	size_t digits;
+
+	if (*s == '-')
+		s++;
+	digits = strspn(s, "0123456789");
+	return digits && !s[digits] && (digits == 1 || *s != '0');
+}
+
+static void put_json(struct record_writer *w, const char *const values[])
+{
+	putc_unlocked('{', w->out);
+	for (size_t i = 0; i < w->n; i++) {
+		const struct record_field *field = &w->fields[w->order[i]];
+		const char *value = values[w->order[i]];
+
+		fprintf(w->out, "%s\"%s\":", i ? "," : "", field->name);
+		if (!value || !*value)
+			fputs("null", w->out);
+		else if (field->type == RECORD_NUMBER && is_json_number(value))
+			fputs(value, w->out);
+		else
+			put_json_string(w->out, value);
+	}
+	fputs("}\n", w->out);
+}
+
+/* One value as it stands in a line; is_first: of its line. */
+static void put_value(FILE *out, const char *value, bool is_first)
+{
+	if (!value || !*value) {
+		putc_unlocked('-', out);
+		return;
+	}
+	/* A text that would be read as "unknown", or as a comment, must not be. */
+	if (strcmp(value, "-") == 0 || (is_first && *value == '#'))
+		fprintf(out, "\\x%02x", (unsigned char)*value++);
+	escape(out, value);
+}
+
+static void put_row(struct record_writer *w, const char *const values[])
+{
+	char **cells = xcalloc(w->n, sizeof(*cells));
+
+	for (size_t i = 0; i < w->n; i++) {
+		size_t len;
+		FILE *cell = xcheck(open_memstream(&cells[i], &len));
+
+		put_value(cell, values[w->order[i]], false);
+		if (fclose(cell) != 0)
+			xcheck(NULL);
+	}
+	table_add(w->table, NULL, (const char *const *)cells);
+	for (size_t i = 0; i < w->n; i++)
+		free(cells[i]);
+	free(cells);
+}
+
+void record_put(struct record_writer *w, const char *const values[])
+{
+	if (w->json) {
+		put_json(w, values);
+		return;
+	}
+	if (w->table) {
+		put_row(w, values);
+		return;
+	}
+	for (size_t i = 0; i < w->n; i++) {
+		if (i)
+			putc_unlocked('\t', w->out);
+		put_value(w->out, values[w->order[i]], i == 0);
+	}
+	putc_unlocked(w->end, w->out);
+}
+
+/* Fill in w->order from "addr,guest"; false with *bad on an unknown name. */
+static bool choose_fields(struct record_writer *w, size_t n, const char *list, char **bad)
+{
+	size_t room = 0;
+
+	for (const char *p = list; ; p++) {
+		size_t len = strcspn(p, ","), i;
+
+		for (i = 0; i < n; i++)
+			if (strlen(w->fields[i].name) == len &&
+			    strncmp(w->fields[i].name, p, len) == 0)
+				break;
+		if (i == n) {
+			*bad = xstrndup(p, len);
+			return false;
+		}
+		w->order = xgrow(w->order, w->n, &room, sizeof(*w->order));
+		w->order[w->n++] = i;
+		p += len;
+		if (!*p)
+			return true;
+	}
+}
+
+static void start_table(struct record_writer *w)
+{
+	const char **names = xcalloc(w->n, sizeof(*names));
+	bool *right = xcalloc(w->n, sizeof(*right));
+
+	for (size_t i = 0; i < w->n; i++) {
+		names[i] = w->fields[w->order[i]].name;
+		right[i] = w->fields[w->order[i]].type == RECORD_NUMBER;
+	}
+	w->table = table_new(names, right, w->n);
+	free(names);
+	free(right);
+}
+
+static void put_header(struct record_writer *w)
+{
+	for (size_t i = 0; i < w->n; i++)
+		fprintf(w->out, "%s%s", i ? "\t" : "#", w->fields[w->order[i]].name);
+	fputc(w->end, w->out);
+}
+
+struct record_writer *record_writer_new(FILE *out, const struct record_field *fields,
+					size_t n, const struct record_opts *opts, char **bad)
+{
+	struct record_writer *w;
+
+	*bad = NULL;
+	if (opts->json && (opts->null || opts->header))
+		return NULL;
+	w = xcalloc(1, sizeof(*w));
+	w->out = out;
+	w->fields = fields;
+	w->json = opts->json;
+	w->end = opts->null ? '\0' : '\n';
+	if (opts->fields && !choose_fields(w, n, opts->fields, bad)) {
+		record_writer_free(w);
+		return NULL;
+	}
+	if (!opts->fields) {
+		w->order = xcalloc(n, sizeof(*w->order));
+		w->n = n;
+		for (size_t i = 0; i < n; i++)
+			w->order[i] = i;
+	}
+	if (!opts->json && !opts->null && !opts->raw && isatty(fileno(out)))
+		start_table(w);
+	else if (opts->header)
+		put_header(w);
+	return w;
+}
+
+void record_writer_free(struct record_writer *w)
+{
+	if (!w)
+		return;
+	if (w->table)
+		table_print(w->table, w->out);
+	free(w->order);
+	free(w);
+}
+
+static int hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+/* Turn \xHH back into bytes, in place; NUL cannot stand in a string. */
+static bool unescape(char *s)
+{
+	char *to = strchr(s, '\\');
+
+	if (!to)
+		return true;
+	for (s = to; *s; ) {
+		int high, low;
+
+		if (*s != '\\') {
+			*to++ = *s++;
+			continue;
+		}
+		if (s[1] != 'x')
+			return false;
+		high = hex_digit(s[2]);
+		low = high < 0 ? -1 : hex_digit(s[3]);
+		if (low < 0 || (high | low) == 0)
+			return false;
+		*to++ = (char)(high << 4 | low);
+		s += 4;
+	}
+	*to = '\0';
+	return true;
+}
+
+static int split(struct record_reader *r)
+{
+	r->n = 0;
+	for (char *p = r->buf, *tab; p; p = tab) {
+		tab = strchr(p, '\t');
+		if (tab)
+			*tab++ = '\0';
+		r->values = xgrow(r->values, r->n, &r->values_room, sizeof(*r->values));
+		r->values[r->n++] = strcmp(p, "-") == 0 ? NULL : p;
+		if (!unescape(p))
+			return -EBADMSG;
+	}
+	return 1;
+}
+
+int record_get(struct record_reader *r)
+{
+	int end = r->null ? '\0' : '\n';
+	ssize_t len;
+
+	for (;;) {
+		errno = 0;
+		len = getdelim(&r->buf, &r->room, end, r->in);
+		if (len < 0)
+			return ferror(r->in) ? -(errno ? errno : EIO) : errno == ENOMEM ? -ENOMEM : 0;
+		r->line++;
+		if (len && r->buf[len - 1] == end)
+			r->buf[--len] = '\0';
+		if (*r->buf == '#')
+			continue;
+		if (strlen(r->buf) != (size_t)len) {
+			r->n = 0;
+			return -EBADMSG;
+		}
+		return split(r);
+	}
+}
+
+void record_reader_done(struct record_reader *r)
+{
+	free(r->buf);
+	free(r->values);
+	r->buf = NULL;
+	r->values = NULL;
+	r->n = r->room = r->values_room = 0;
+}

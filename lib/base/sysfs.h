@@ -24,7 +24,10 @@ int sysfs_read_u64(const char *path, uint64_t *value);
 /* Last part of a symbolic link's target ("vfio-pci"), allocated; NULL and errno. */
 char *sysfs_link_name(const char *path);
 
-/* Write value in one write(2), without O_CREAT or O_TRUNC. 0, or -errno (a short write is -EIO). */
+/*
+ * Write value in one write(2), without O_CREAT or O_TRUNC. Said with -v.
+ * 0, or -errno (a short write is -EIO).
+ */
 int sysfs_write(const char *path, const char *value);
 
 #endif

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 
+void *xcheck(void *p);		/* p, unless it is NULL */
 void *xcalloc(size_t n, size_t size);
 void *xreallocarray(void *p, size_t n, size_t size);
 char *xstrdup(const char *s);
