@@ -1,2 +1,561 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "base/atomicfile.h"
+#include "base/cleanup.h"
+#include "base/readfile.h"
+#include "base/record.h"
+#include "base/root.h"
+#include "base/xalloc.h"
 #include "pve/state.h"
+
+enum {
+	FILE_MAX = 16 << 20,
+	PROC_MAX = 64 << 20,
+	FIELDS_MAX = 16,
+	BAD_NAMES = 100,	/* journal.bad, journal.bad2, … */
+};
+
+#define STATE_DIR	"/var/lib/pve-gpu-utils"
+
+char *state_path(void)
+{
+	return root_path(STATE_DIR "/state");
+}
+
+char *state_journal_path(void)
+{
+	return root_path(STATE_DIR "/journal");
+}
+
+char *state_drivers_dir(void)
+{
+	return root_path(STATE_DIR "/drivers");
+}
+
+void state_entry_done(struct state_entry *e)
+{
+	free(e->name);
+	free(e->node);
+	free(e->reason);
+	free(e->title);
+	free(e->lock);
+	*e = (struct state_entry){ 0 };
+}
+
+void state_done(struct state_file *f)
+{
+	for (size_t i = 0; i < f->n; i++)
+		state_entry_done(&f->entries[i]);
+	free(f->entries);
+	free(f->node);
+	*f = (struct state_file){ 0 };
+}
+
+static bool number(const char *text, uint64_t max, uint64_t *value)
+{
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	*value = strtoull(text, &end, 10);
+	return errno == 0 && *end == '\0' && *value <= max;
+}
+
+static int hex(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+/* Take \xHH back, in place. */
+static bool unescape(char *s)
+{
+	char *out = s;
+
+	for (; *s; s++) {
+		if (*s == '\\') {
+			if (s[1] != 'x' || hex(s[2]) < 0 || hex(s[3]) < 0)
+				return false;
+			*out++ = (char)(hex(s[2]) << 4 | hex(s[3]));
+			s += 3;
+		} else {
+			*out++ = *s;
+		}
+	}
+	*out = '\0';
+	return true;
+}
+
+static size_t split(char *line, char *fields[FIELDS_MAX])
+{
+	size_t n = 0;
+
+	while (n < FIELDS_MAX) {
+		fields[n] = strsep(&line, "\t");
+		if (!fields[n])
+			break;
+		n++;
+	}
+	return n;
+}
+
+static char *dup_or_null(const char *s)
+{
+	return strcmp(s, "-") == 0 || *s == '\0' ? NULL : xstrdup(s);
+}
+
+static bool parse_entry(char *line, bool journal, struct state_entry *e)
+{
+	char *v[FIELDS_MAX];
+	size_t n = split(line, v);
+	uint64_t pid = 0, start = 0, since = 0;
+
+	if (n < 4 || (journal && n < 7))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (!unescape(v[i]))
+			return false;
+	if (strcmp(v[2], "-") != 0 && !number(v[2], INT32_MAX, &pid))
+		return false;
+	if (n > 4 && strcmp(v[4], "-") != 0 && !number(v[4], UINT64_MAX, &start))
+		return false;
+	if (strcmp(v[1], "running") != 0 && strcmp(v[1], "stopped") != 0)
+		return false;
+	if (journal && !number(v[6], INT64_MAX, &since))
+		return false;
+	*e = (struct state_entry){ .running = strcmp(v[1], "running") == 0,
+		.pid = (pid_t)pid, .start_time = start, .since = (int64_t)since };
+	e->is_guest = guest_parse(v[0], &e->id);
+	if (!e->is_guest && (strncmp(v[0], "unit/", 5) != 0 || strchr(v[0] + 5, '/') || !v[0][5]))
+		return false;
+	e->name = xstrdup(v[0]);
+	e->node = dup_or_null(v[3]);
+	if (journal)
+		e->reason = dup_or_null(v[5]);
+	if (!journal && n >= 10) {
+		e->title = dup_or_null(v[5]);
+		e->lock = dup_or_null(v[6]);
+		e->template = strcmp(v[7], "1") == 0;
+		e->has_disk = strcmp(v[8], "1") == 0;
+		e->onboot = strcmp(v[9], "1") == 0;
+	}
+	return true;
+}
+
+/* One "#word value" line; 1 when it is the end line, 0, -EBADMSG. */
+static int parse_head(const char *line, struct state_file *f)
+{
+	uint64_t a, b;
+	char rest;
+
+	if (strncmp(line, "#boot_id ", 9) == 0) {
+		if (strlen(line + 9) != sizeof(f->boot_id) - 1)
+			return -EBADMSG;
+		memcpy(f->boot_id, line + 9, sizeof(f->boot_id));
+	} else if (strncmp(line, "#time ", 6) == 0) {
+		if (!number(line + 6, INT64_MAX, &a))
+			return -EBADMSG;
+		f->time = (int64_t)a;
+	} else if (strncmp(line, "#node ", 6) == 0) {
+		free(f->node);
+		f->node = xstrdup(line + 6);
+	} else if (strncmp(line, "#job ", 5) == 0) {
+		if (sscanf(line, "#job %" SCNu64 " %" SCNu64 "%c", &a, &b, &rest) != 2
+		    || a > INT32_MAX)
+			return -EBADMSG;
+		f->journal = true;
+		f->job_pid = (pid_t)a;
+		f->job_start = b;
+	} else if (strncmp(line, "#end ", 5) == 0) {
+		return number(line + 5, SIZE_MAX, &a) && a == f->n ? 1 : -EBADMSG;
+	}
+	return 0;
+}
+
+int state_read(const char *path, struct state_file *f)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t room = 0;
+	int rc = 0, head = 0;
+	char *rest, *line;
+
+	*f = (struct state_file){ 0 };
+	text = readfile_string(path, FILE_MAX);
+	if (!text)
+		return -errno;
+	rest = text;
+	while ((line = strsep(&rest, "\n"))) {
+		struct state_entry e;
+
+		if (!rest && *line == '\0')
+			break;		/* after the last LF */
+		if (!rest || head == 1) {
+			rc = -EBADMSG;	/* cut in a line, or more after the end */
+			break;
+		}
+		if (*line == '#') {
+			head = parse_head(line, f);
+			if (head < 0)
+				rc = -EBADMSG;
+		} else if (parse_entry(line, f->journal, &e)) {
+			f->entries = xgrow(f->entries, f->n, &room, sizeof(e));
+			f->entries[f->n++] = e;
+		} else {
+			rc = -EBADMSG;
+		}
+	}
+	return head != 1 || !f->boot_id[0] ? -EBADMSG : rc;
+}
+
+static void put_field(FILE *out, const char *value)
+{
+	putc('\t', out);
+	if (!value || !*value)
+		putc('-', out);
+	else
+		record_escape(out, value);
+}
+
+static void put_entry(FILE *out, bool journal, const struct state_entry *e)
+{
+	record_escape(out, e->name);
+	fputs(e->running ? "\trunning" : "\tstopped", out);
+	if (e->pid)
+		fprintf(out, "\t%d", (int)e->pid);
+	else
+		fputs("\t-", out);
+	put_field(out, e->node);
+	if (e->start_time)
+		fprintf(out, "\t%" PRIu64, e->start_time);
+	else
+		fputs("\t-", out);
+	if (journal) {
+		put_field(out, e->reason);
+		fprintf(out, "\t%" PRId64, e->since);
+	} else {
+		put_field(out, e->title);
+		put_field(out, e->lock);
+		fprintf(out, "\t%d\t%d\t%d", e->template, e->has_disk, e->onboot);
+	}
+	putc('\n', out);
+}
+
+static int make_dir_of(const char *path)
+{
+	_cleanup_free_ char *dir = xstrdup(path);
+	_cleanup_free_ char *ours = root_path(STATE_DIR);
+	char *slash = strrchr(dir, '/');
+
+	if (!slash)
+		return 0;
+	*slash = '\0';
+	/* somebody else's directory keeps its mode, and is not made for him */
+	return strcmp(dir, ours) == 0 ? atomicfile_mkdir(dir) : 0;
+}
+
+int state_write(const char *path, const struct state_file *f)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t len = 0;
+	FILE *out;
+	int rc;
+
+	rc = make_dir_of(path);
+	if (rc < 0)
+		return rc;
+	out = open_memstream(&text, &len);
+	if (!out)
+		return -errno;
+	fprintf(out, "#boot_id %s\n#time %" PRId64 "\n#node ", f->boot_id, f->time);
+	record_escape(out, f->node ? f->node : "-");
+	putc('\n', out);
+	if (f->journal)
+		fprintf(out, "#job %d %" PRIu64 "\n", (int)f->job_pid, f->job_start);
+	for (size_t i = 0; i < f->n; i++)
+		put_entry(out, f->journal, &f->entries[i]);
+	fprintf(out, "#end %zu\n", f->n);
+	if (fclose(out) != 0)
+		return -ENOMEM;
+	return atomicfile_write(path, text, len, 0600);
+}
+
+static int boot_id(char id[37])
+{
+	_cleanup_free_ char *path = root_path("/proc/sys/kernel/random/boot_id");
+	_cleanup_free_ char *text = readfile_string(path, 4096);
+
+	if (!text)
+		return -errno;
+	if (strlen(text) < 36)
+		return -EBADMSG;
+	memcpy(id, text, 36);
+	id[36] = '\0';
+	return 0;
+}
+
+int state_stamp(struct state_file *f)
+{
+	int rc = boot_id(f->boot_id);
+
+	if (rc < 0)
+		return rc;
+	f->time = (int64_t)time(NULL);
+	free(f->node);
+	f->node = guest_local_node();
+	return f->node ? 0 : -ENOENT;
+}
+
+bool state_is_this_boot(const struct state_file *f)
+{
+	char now[37];
+
+	return boot_id(now) == 0 && strcmp(now, f->boot_id) == 0;
+}
+
+int state_lock(void)
+{
+	_cleanup_free_ char *dir = root_path(STATE_DIR);
+	_cleanup_free_ char *path = root_path(STATE_DIR "/journal.lock");
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	int rc, out;
+
+	for (;;) {
+		rc = atomicfile_mkdir(dir);
+		if (rc < 0)
+			return rc;
+		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+		if (fd < 0)
+			return -errno;
+		while (flock(fd, LOCK_EX) < 0)
+			if (errno != EINTR)
+				return -errno;
+		/* a lock file that was tidied away meanwhile locks out nobody */
+		if (fstat(fd, &st) == 0 && st.st_nlink > 0)
+			break;
+		close(fd);
+		fd = -1;
+	}
+	out = fd;
+	fd = -1;
+	return out;
+}
+
+static bool same_kind(const char *a, const char *b)
+{
+	size_t la = strcspn(a ? a : "", ":"), lb = strcspn(b ? b : "", ":");
+
+	return la == lb && (la == 0 || strncmp(a, b, la) == 0);
+}
+
+static struct state_entry copy_entry(const struct state_entry *e)
+{
+	struct state_entry c = *e;
+
+	c.name = xstrdup(e->name);
+	c.node = e->node ? xstrdup(e->node) : NULL;
+	c.reason = e->reason ? xstrdup(e->reason) : NULL;
+	c.title = c.lock = NULL;
+	return c;
+}
+
+int state_journal_add(const struct state_entry *e)
+{
+	_cleanup_free_ char *path = state_journal_path();
+	_cleanup_close_ int lock = state_lock();
+	_cleanup_(state_done) struct state_file f = { 0 };
+	size_t i;
+	int rc;
+
+	if (lock < 0)
+		return lock;
+	rc = state_read(path, &f);
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	f.journal = true;
+	/* pids of another boot mean nothing in this one, whose stamp it now gets */
+	if (rc == 0 && !state_is_this_boot(&f))
+		for (i = 0; i < f.n; i++)
+			f.entries[i].pid = 0, f.entries[i].start_time = 0;
+	rc = state_stamp(&f);
+	if (rc < 0)
+		return rc;
+	if (!state_is_alive(f.job_pid, f.job_start)) {
+		f.job_pid = 0;
+		f.job_start = 0;
+		if (state_vzdump_worker(&f.job_pid, &f.job_start) < 0
+		    || !state_is_alive(f.job_pid, f.job_start)) {
+			f.job_pid = 0;
+			f.job_start = 0;
+		}
+	}
+	for (i = 0; i < f.n; i++)
+		if (strcmp(f.entries[i].name, e->name) == 0
+		    && same_kind(f.entries[i].reason, e->reason))
+			break;
+	if (i < f.n)
+		state_entry_done(&f.entries[i]);
+	else
+		f.entries = xreallocarray(f.entries, ++f.n, sizeof(*f.entries));
+	f.entries[i] = copy_entry(e);
+	return state_write(path, &f);
+}
+
+static int remove_file(const char *path)
+{
+	_cleanup_free_ char *dir = root_path(STATE_DIR);
+	_cleanup_close_ int fd = -1;
+
+	if (unlink(path) < 0)
+		return -errno;
+	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return fd >= 0 && fsync(fd) < 0 ? -errno : 0;
+}
+
+int state_journal_remove(const char *name, const char *reason)
+{
+	_cleanup_free_ char *path = state_journal_path();
+	_cleanup_close_ int lock = state_lock();
+	_cleanup_(state_done) struct state_file f = { 0 };
+	size_t kept = 0;
+	int rc;
+
+	if (lock < 0)
+		return lock;
+	rc = state_read(path, &f);
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	for (size_t i = 0; i < f.n; i++) {
+		struct state_entry *e = &f.entries[i];
+
+		if (strcmp(e->name, name) == 0
+		    && (!reason || (e->reason && strcmp(e->reason, reason) == 0)))
+			state_entry_done(e);
+		else
+			f.entries[kept++] = *e;
+	}
+	if (kept == f.n && kept > 0)
+		return 0;
+	f.n = kept;
+	return kept ? state_write(path, &f) : remove_file(path);
+}
+
+int state_journal_set_aside(char **to)
+{
+	_cleanup_free_ char *path = state_journal_path();
+	_cleanup_close_ int lock = state_lock();
+
+	*to = NULL;
+	if (lock < 0)
+		return lock;
+	for (int i = 1; i < BAD_NAMES; i++) {
+		free(*to);
+		*to = i == 1 ? xasprintf("%s.bad", path) : xasprintf("%s.bad%d", path, i);
+		if (access(*to, F_OK) == 0)
+			continue;
+		return rename(path, *to) < 0 ? -errno : 0;
+	}
+	return -EEXIST;
+}
+
+/* State letter and start time out of /proc/PID/stat, whose name field may hold anything. */
+static bool proc_stat(pid_t pid, char *state, uint64_t *start_time)
+{
+	_cleanup_free_ char *path = root_path("/proc/%d/stat", (int)pid);
+	_cleanup_free_ char *text = readfile_string(path, 65536);
+	char *p = text ? strrchr(text, ')') : NULL;
+
+	if (!p)
+		return false;
+	return sscanf(p + 1, " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s"
+		      " %*s %*s %*s %*s %" SCNu64, state, start_time) == 2;
+}
+
+bool state_is_alive(pid_t pid, uint64_t start_time)
+{
+	uint64_t start;
+	char state;
+
+	if (pid <= 0 || !proc_stat(pid, &state, &start))
+		return false;
+	return state != 'Z' && state != 'X' && (!start_time || start == start_time);
+}
+
+/* UPID:NODE:PID:PSTART:TIME:TYPE:ID:USER: with the numbers in hexadecimal. */
+int state_vzdump_worker(pid_t *pid, uint64_t *start_time)
+{
+	_cleanup_free_ char *path = root_path("/run/vzdump.pid");
+	_cleanup_free_ char *text = readfile_string(path, 4096);
+	unsigned long long p, start;
+	char *rest = text, *node, *end;
+
+	if (!text)
+		return -errno;
+	if (strncmp(text, "UPID:", 5) != 0)
+		return -EBADMSG;
+	rest += 5;
+	node = strsep(&rest, ":");
+	if (!rest || *node == '\0' || hex(*rest) < 0)
+		return -EBADMSG;
+	p = strtoull(rest, &end, 16);
+	if (*end != ':' || hex(end[1]) < 0 || p == 0 || p > INT32_MAX)
+		return -EBADMSG;
+	start = strtoull(end + 1, &end, 16);
+	if (*end != ':')
+		return -EBADMSG;
+	*pid = (pid_t)p;
+	*start_time = start;
+	return 0;
+}
+
+static bool lxc_instance(uint32_t vmid, uint64_t *inode)
+{
+	_cleanup_free_ char *path = root_path("/proc/net/unix");
+	_cleanup_free_ char *text = readfile_string(path, PROC_MAX);
+	_cleanup_free_ char *want = xasprintf("@/var/lib/lxc/%u/command", vmid);
+	char *rest = text, *line;
+
+	while (rest && (line = strsep(&rest, "\n"))) {
+		char *name = strrchr(line, ' ');
+		unsigned flags;
+
+		/* only the listening socket: clients of it carry the same name */
+		if (name && strcmp(name + 1, want) == 0
+		    && sscanf(line, "%*s %*s %*s %x %*s %*s %" SCNu64, &flags, inode) == 2
+		    && flags & 0x10000)
+			return true;
+	}
+	return false;
+}
+
+bool state_instance(struct guest_id id, pid_t *pid, uint64_t *start_time)
+{
+	*pid = 0;
+	*start_time = 0;
+	if (id.kind == GUEST_LXC)
+		return lxc_instance(id.vmid, start_time);
+	return guest_is_running(id, pid, start_time);
+}
+
+bool state_is_same_run(const struct state_file *f, const struct state_entry *e)
+{
+	uint64_t start;
+	pid_t pid;
+
+	return e->is_guest && e->start_time && state_is_this_boot(f)
+		&& state_instance(e->id, &pid, &start)
+		&& pid == e->pid && start == e->start_time;
+}

@@ -3,6 +3,8 @@
  * State files: who ran, and the journal of who was stopped for a backup job.
  * Text: "#boot_id", "#time", "#node" (the journal also "#job PID START_TIME"),
  * one record per guest, "#end N". A file without its end is not believed.
+ * Fields of a record: guest state pid node start_time, then in a state file
+ * name lock template disks onboot, in the journal reason since.
  */
 #ifndef PVE_STATE_H
 #define PVE_STATE_H
@@ -25,13 +27,17 @@ struct state_entry {
 	bool is_guest;
 	bool running;		/* field state: running or stopped */
 	pid_t pid;		/* then; 0 */
-	uint64_t start_time;	/* of pid */
+	uint64_t start_time;	/* of pid; of a container see state_instance() */
 	char *node;		/* owned */
 	char *reason;		/* owned; journal only: "conflict:qemu/101", "vzdump", "backup" */
 	int64_t since;		/* journal only: epoch s */
+	char *title;		/* owned; state file only: the guest's own name, NULL unknown */
+	char *lock;		/* owned; state file only */
+	bool template, has_disk, onboot;	/* state file only */
 };
 
 struct state_file {
+	bool journal;		/* has (or shall have) the journal's line and fields */
 	char boot_id[37];
 	int64_t time;		/* epoch s */
 	char *node;		/* owned */
@@ -62,14 +68,29 @@ bool state_is_this_boot(const struct state_file *f);
  * state_lock returns a descriptor (close it to unlock) or -errno.
  */
 int state_lock(void);
-/* Add or replace the entry with this name and reason's kind; under the lock taken inside. 0 or -errno. */
+/*
+ * Add or replace the entry with this name and reason's kind (what is before its
+ * colon); under the lock taken inside, on disk when it returns. The running
+ * vzdump worker becomes the journal's job when that one's own is dead.
+ * 0, -EBADMSG (the journal that is there is damaged) or another -errno.
+ */
 int state_journal_add(const struct state_entry *e);
 /* Take entries with this name (and this reason when not NULL) away; the last one takes the file along. 0 or -errno. */
 int state_journal_remove(const char *name, const char *reason);
+/* Move a damaged journal to journal.bad (.bad2, … when taken). *to: allocated. 0 or -errno. */
+int state_journal_set_aside(char **to);
 
 /* The vzdump worker that runs now: pid and start time out of the UPID in /run/vzdump.pid. 0, -ENOENT or another -errno. */
 int state_vzdump_worker(pid_t *pid, uint64_t *start_time);
 /* Is the process with this pid and start time still alive (no zombie)? */
 bool state_is_alive(pid_t pid, uint64_t start_time);
+
+/*
+ * Which run of the guest is it? A VM: pid and start time of its QEMU; a
+ * container: pid 0 and the inode of its command socket. false when it does not run.
+ */
+bool state_instance(struct guest_id id, pid_t *pid, uint64_t *start_time);
+/* Does the guest of this entry still run as it did when the entry was made? */
+bool state_is_same_run(const struct state_file *f, const struct state_entry *e);
 
 #endif
