@@ -29,6 +29,11 @@ struct contention_host_user {	/* a process of the host itself with a GPU node op
 	const char *unit;	/* "ollama.service"; NULL unknown */
 };
 
+struct contention_member {	/* a guest that the configuration's groups name */
+	struct guest_id id;
+	bool running;
+};
+
 /* Everything the rules look at. Kept by reference: must outlive the model. */
 struct contention_input {
 	const struct assignment *assignments;	/* of this node and, for listing pairs, of others */
@@ -41,7 +46,39 @@ struct contention_input {
 	const struct contention_host_user *host_users;
 	size_t n_host_users;
 	const char *node;			/* this node */
+	const struct pciaddr *vgpus;		/* functions with nvidia/ in sysfs (vGPU without mdev), sorted */
+	size_t n_vgpus;
+	const struct contention_member *members;	/* of this node; also those without an assignment */
+	size_t n_members;
 };
+
+/* What contention_input needs of this host, read for the given assignments. */
+struct contention_facts {
+	struct pcidev *devs;
+	size_t n_devs;
+	struct mdev_type *types;
+	size_t n_types;
+	struct pciaddr *vgpus;
+	size_t n_vgpus;
+	struct contention_host_user *host_users;	/* comm and unit owned here */
+	size_t n_host_users;
+	struct contention_member *members;
+	size_t n_members;
+};
+
+/*
+ * Read sysfs for every function that the assignments name, the GPUs' processes
+ * (only where x, NULL for none, could take a function from a host driver) and
+ * the state of guests that only the configuration names.
+ * 0 or -errno; a function that is gone is left out. contention_facts_done() in any case.
+ */
+int contention_facts_load(struct contention_facts *f, const struct assignment *a, size_t n,
+			  const struct config *cfg, const struct guest_id *x);
+void contention_facts_done(struct contention_facts *f);
+/* The input made of them; node is kept. */
+struct contention_input contention_facts_input(const struct contention_facts *f,
+					       const struct assignment *a, size_t n,
+					       const struct config *cfg, const char *node);
 
 struct contention;
 struct contention *contention_new(const struct contention_input *in);
@@ -80,7 +117,7 @@ struct contention_plan {
 	struct contention_stop *stops;	/* owned, sorted by guest_compare(), host services last */
 	size_t n;
 	char *why;		/* owned; for NEVER and HOST */
-	struct pciaddr *chosen;	/* owned; what PVE will choose with the stops done, sorted */
+	struct pciaddr *chosen;	/* owned; what PVE will choose with the stops done, mdev parents too; sorted */
 	size_t n_chosen;
 };
 
@@ -93,7 +130,10 @@ struct contention_plan {
 int contention_plan(const struct contention *c, struct guest_id x, struct contention_plan *plan);
 void contention_plan_done(struct contention_plan *plan);
 
-/* Who of the running guests blocks x as things stand; allocated, sorted, may be empty. */
+/*
+ * Who of the running guests blocks x as things stand: allocated, sorted, may be
+ * empty. Where PVE would find no free device at all: those that hold what x could use.
+ */
 size_t contention_blockers(const struct contention *c, struct guest_id x, struct guest_id **guests);
 
 /*
@@ -107,6 +147,11 @@ bool contention_is_running(const struct contention *c, struct guest_id x);
 /* Has x a GPU at all (an assignment on this node)? */
 bool contention_has_gpu(const struct contention *c, struct guest_id x);
 
+/* Every guest, running or not, that could ever stand in x's way; allocated, sorted, may be empty. */
+size_t contention_rivals(const struct contention *c, struct guest_id x, struct guest_id **guests);
+
 const char *contention_kind_name(enum contention_kind kind);
+/* "function,mdev": allocated. */
+char *contention_kinds_format(unsigned kinds);
 
 #endif

@@ -28,7 +28,8 @@ enum plan_action {
 struct plan_decision {
 	struct guest_id guest;
 	enum plan_action action;
-	struct guest_id because;	/* WAIT, BLOCKED */
+	struct guest_id because;	/* WAIT, BLOCKED; vmid 0: nobody to name (no device) */
+	unsigned round;			/* START: those of one round may start at a time, the next after them */
 };
 
 struct plan_restart {
@@ -43,7 +44,9 @@ struct plan_restart {
 };
 
 /*
- * What to do with every guest that is ours, in guests' order.
+ * What to do with every guest that is ours: first the starts in the order in
+ * which they are to be made (guests with alternatives could else take what
+ * another one needs), then the others in guests' order.
  * early: start it unless one of the next `lookahead` guests after `after` in
  * VMID order is a stopped guest whose backup would need it down again;
  * last: unless any later one is; job-end: wait. Nobody waits longer than max_wait.
@@ -83,6 +86,10 @@ struct plan_job {
 	int64_t max_wait;		/* s */
 	double stop_s, start_s;		/* s a guest takes to stop, to start */
 	bool hooked;			/* false: a job without the hook */
+	/* For comparisons, NULL for the suite's own: whom to stop for x (allocated; their number), */
+	size_t (*stops)(const struct plan_job *job, struct guest_id x, struct guest_id **guests);
+	/* and may g, stopped for the job, start before selected[next] has its turn (next == n_selected: the end)? */
+	bool (*may_start)(const struct plan_job *job, struct guest_id g, size_t next);
 };
 
 struct plan_outcome {
