@@ -17,7 +17,7 @@ struct mdev_type {
 	char *name;		/* owned; human name, NULL when the driver gives none */
 	int available;		/* instances that can be made now; -1 unknown */
 	int max_instance;	/* from the description; -1 unknown */
-	int framebuffer;	/* MiB, from the description; -1 unknown */
+	int framebuffer;	/* MiB, from the description or NVIDIA's name; -1 unknown */
 	bool one_size;		/* the card takes one type at a time (NVIDIA time-sliced, the default) */
 };
 
@@ -27,12 +27,24 @@ struct mdev_instance {
 	char *type;		/* owned; NULL when the link is not there */
 };
 
-/* Types of every parent named (n_parents 0: none). Sorted by parent, type. 0 or -errno. */
+/*
+ * Types of every parent named (n_parents 0: none). Sorted by parent, type.
+ * A parent with mdev_supported_types/ has mediated devices; one with
+ * nvidia/creatable_vgpu_types is a virtual function of NVIDIA's vendor-specific
+ * VFIO: its types are those that can be set now (available 1) and the one that
+ * is set (available 0, name NULL when it is not listed). A parent with neither,
+ * or that is gone, has none.
+ * 0 or -errno.
+ * Source: Documentation/ABI/testing/sysfs-bus-vfio-mdev.
+ */
 int mdev_types_read(const struct pciaddr *parents, size_t n_parents,
 		    struct mdev_type **types, size_t *n);
 void mdev_types_free(struct mdev_type *types, size_t n);
 
-/* Look up one instance in /sys/bus/mdev/devices. 0, -ENOENT or another -errno. */
+/*
+ * Look up one instance in /sys/bus/mdev/devices. 0, -ENOENT, -EINVAL (no UUID),
+ * -ENODEV (its parent is no PCI function) or another -errno.
+ */
 int mdev_instance_read(const char *uuid, struct mdev_instance *inst);
 void mdev_instance_done(struct mdev_instance *inst);
 

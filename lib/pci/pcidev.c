@@ -145,10 +145,10 @@ static size_t fill_all(struct pcidev *devs, size_t n, unsigned what)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		if (pcidev_fill(&devs[i], what) == 0)
-			devs[kept++] = devs[i];
-		else
+		if (pcidev_fill(&devs[i], what) == -ENOENT)
 			free(devs[i].driver);
+		else
+			devs[kept++] = devs[i];
 	}
 	return kept;
 }
