@@ -18,12 +18,18 @@ enum assignment_state {
 	ASSIGNMENT_STOPPED,
 };
 
-/* One line: guest key alt addr mdev_type mapping state node status held. */
+/*
+ * One line: guest key alt addr mdev_type mapping state node status held.
+ * A running guest has a row for what it is given and one for what it holds,
+ * which are one and the same where they agree. Without held it is given the
+ * function, for its next start, but does not hold it now: another alternative
+ * of a mapping, or a config that was changed since.
+ */
 struct assignment {
 	struct guest_id guest;
-	char *key;		/* owned; hostpci0, dev0, lxc.mount.entry */
+	char *key;		/* owned; hostpci0, dev0, lxc.mount.entry; args for what "args:" passes */
 	int alt;		/* alternative of a mapping, in PVE's order from 0; 0 without a mapping */
-	bool has_addr;		/* false for no-mapping */
+	bool has_addr;		/* false for no-mapping, and for a container's node that is missing */
 	struct pciaddr addr;	/* a slot that is missing: function 0 */
 	bool is_slot;		/* addr is a missing slot as configured, printed without ".F" */
 	char *mdev_type;	/* owned; NULL */

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/root.h"
+#include "base/sysfs.h"
+#include "base/xalloc.h"
+#include "pve/guest.h"
+#include "pve/qemuproc.h"
+
+enum { CMDLINE_MAX = 4 << 20 };
+
+static bool read_pid(uint32_t vmid, pid_t *pid)
+{
+	_cleanup_free_ char *path = root_path("/run/qemu-server/%u.pid", vmid);
+	char text[32], *end;
+	long value;
+
+	if (sysfs_read(path, text, sizeof(text)) < 1 || text[0] < '0' || text[0] > '9')
+		return false;
+	errno = 0;
+	value = strtol(text, &end, 10);
+	if (errno || value < 1 || value > INT32_MAX || (*end && *end != '\n'))
+		return false;
+	*pid = (pid_t)value;
+	return true;
+}
+
+static bool is_qemu(const char *argv0)
+{
+	const char *slash = strrchr(argv0, '/');
+	size_t n = strlen(argv0);
+
+	if (n >= 3 && strcmp(argv0 + n - 3, "kvm") == 0)
+		return true;
+	return strncmp(slash ? slash + 1 : argv0, "qemu-", 5) == 0;
+}
+
+static bool is_of_vm(const struct readfile *cmdline, uint32_t vmid)
+{
+	const char *word = cmdline->data, *end = cmdline->data + cmdline->len;
+	char pidfile[sizeof("/var/run/qemu-server/4294967295.pid")];
+
+	if (cmdline->len == 0 || !is_qemu(word))
+		return false;
+	snprintf(pidfile, sizeof(pidfile), "/var/run/qemu-server/%u.pid", vmid);
+	while (word < end) {
+		const char *next = word + strlen(word) + 1;
+
+		if ((strcmp(word, "-pidfile") == 0 || strcmp(word, "--pidfile") == 0)
+		    && next < end)
+			return strcmp(next, pidfile) == 0;
+		word = next;
+	}
+	return false;
+}
+
+static bool read_stat(pid_t pid, uint64_t *start_time)
+{
+	_cleanup_free_ char *path = root_path("/proc/%d/stat", (int)pid);
+	char text[SYSFS_MAX], *p, *end;
+
+	if (sysfs_read(path, text, sizeof(text)) < 1)
+		return false;
+	/* the command's name may hold anything, ')' too */
+	p = strrchr(text, ')');
+	if (!p || p[1] != ' ' || p[2] == 'Z' || p[2] == 'X')
+		return false;
+	/* proc(5): the state is field 3, starttime field 22 */
+	p += 2;
+	for (int field = 3; field < 22; field++) {
+		p = strchr(p, ' ');
+		if (!p)
+			return false;
+		p++;
+	}
+	errno = 0;
+	*start_time = strtoull(p, &end, 10);
+	return !errno && end != p;
+}
+
+bool qemuproc_read(uint32_t vmid, struct qemuproc *p)
+{
+	_cleanup_free_ char *path = NULL;
+
+	if (!read_pid(vmid, &p->pid))
+		return false;
+	path = root_path("/proc/%d/cmdline", (int)p->pid);
+	return readfile_at(AT_FDCWD, path, CMDLINE_MAX, &p->cmdline) == 0
+	       && is_of_vm(&p->cmdline, vmid) && read_stat(p->pid, &p->start_time);
+}
+
+void qemuproc_done(struct qemuproc *p)
+{
+	free(p->cmdline.data);
+	*p = (struct qemuproc){ 0 };
+}
+
+static int compare_vmids(const void *a, const void *b)
+{
+	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+	return (x > y) - (x < y);
+}
+
+int qemuproc_candidates(uint32_t **vmids, size_t *n)
+{
+	_cleanup_free_ char *path = root_path("/run/qemu-server");
+	_cleanup_closedir_ DIR *d = opendir(path);
+	_cleanup_free_ uint32_t *list = NULL;
+	size_t used = 0, room = 0;
+	const struct dirent *de;
+
+	if (!d && errno != ENOENT)
+		return -errno;
+	while (d && (de = readdir(d))) {
+		char digits[10];
+		size_t len = strlen(de->d_name);
+		uint32_t vmid;
+
+		if (len < 4 + 3 || len > 4 + 9 || strcmp(de->d_name + len - 4, ".pid") != 0)
+			continue;
+		memcpy(digits, de->d_name, len - 4);
+		digits[len - 4] = '\0';
+		if (!guest_parse_vmid(digits, &vmid))
+			continue;
+		list = xgrow(list, used, &room, sizeof(*list));
+		list[used++] = vmid;
+	}
+	if (used > 0)
+		qsort(list, used, sizeof(*list), compare_vmids);
+	*vmids = TAKE_PTR(list);
+	*n = used;
+	return 0;
+}
