@@ -1,2 +1,386 @@
 #!/bin/sh
-exit 70
+# SPDX-License-Identifier: GPL-2.0-or-later
+# pve-gpu-hooks - switch the GPU hooks on and off, and tell what they protect
+set -eu
+self=${0%/*}
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+
+EX_USAGE=64 EX_NOINPUT=66 EX_UNAVAILABLE=69 EX_OSERR=71 EX_NOPERM=77
+stub=/etc/pve-gpu-utils/vzdump-hook
+unit=pve-gpu-recover.service
+# How our lines in /etc/vzdump.conf look: a line of before is kept behind the
+# first, the second stands over our own script line.
+kept='# pve-gpu-hooks, before: '
+mark='# pve-gpu-hooks: set by "pve-gpu-hooks enable", taken back by "pve-gpu-hooks disable"'
+no_newline=' (no newline at the end before)'
+no_file=' (no file before)'
+script_line='^[[:space:]]*script:[[:space:]]*[^[:space:]]'
+our_line="^[[:space:]]*script:[[:space:]]*${stub}[[:space:]]*\$"
+
+say() {
+	printf 'pve-gpu-hooks: %s\n' "$1" >&2
+}
+
+note() {
+	printf 'pve-gpu-hooks: %s\n' "$1"
+}
+
+die() {
+	say "$2"
+	exit "$1"
+}
+
+usage() {
+	cat <<'END'
+Usage: pve-gpu-hooks [-R DIR] enable [--chain | --replace] [-n]
+       pve-gpu-hooks [-R DIR] disable [-n]
+       pve-gpu-hooks [-R DIR] status | plan [-j] | example
+
+  enable             let vzdump call the hook: sets "script:" in /etc/vzdump.conf
+    --chain          call the script that is set there now after the hook
+    --replace        put the hook in place of the script that is set there now
+  disable            put /etc/vzdump.conf back as it was
+  status             is every backup job protected? exit 0 yes, 1 no
+  plan               what the backup jobs would stop and start, changing nothing
+  example            print a pve-gpu-utils.conf for the guests of this host
+
+  -j, --json         print JSON Lines (plan)
+  -n, --dry-run      show the change of /etc/vzdump.conf, make none
+  -R, --root=DIR     use DIR as the system root
+  -h, --help         print this help and exit
+  -V, --version      print the version and exit
+END
+}
+
+wrong_use() {
+	say "$1"
+	echo "Try 'pve-gpu-hooks --help' for more information." >&2
+	exit "$EX_USAGE"
+}
+
+# The script that vzdump would call: the last line counts.
+script_in_force() {
+	[ -f "$conf" ] || return 0
+	sed -n "s/^[[:space:]]*script:[[:space:]]*\([^[:space:]].*\)\$/\1/p" "$conf" |
+		tail -n 1 | sed 's/[[:space:]]*$//'
+}
+
+# The one that was in force before enable.
+former_script() {
+	{
+		sed -n "s/^${kept}[[:space:]]*script:[[:space:]]*//p" "$conf" 2>/dev/null ||
+			:
+	} | tail -n 1 | sed 's/[[:space:]]*$//'
+}
+
+ends_with_newline() {
+	[ ! -s "$1" ] || [ "$(tail -c 1 "$1" | wc -l)" -eq 1 ]
+}
+
+# Put the file $1 (a temporary one beside it) in place of $2.
+put() {
+	if [ -e "$2" ]; then
+		chmod --reference="$2" "$1" && chown --reference="$2" "$1"
+	else
+		chmod "$3" "$1"
+	fi && sync "$1" && mv -f "$1" "$2" && sync "${2%/*}"
+}
+
+clean_up() {
+	[ -z "$new" ] || rm -f "$new" "$new.sed"
+}
+
+beside() {
+	mktemp "$1.XXXXXX" || die "$EX_OSERR" "cannot write beside $1"
+}
+
+# Show (-n) or take over what is in $new.
+change_conf() {
+	if [ -e "$conf" ] && cmp -s "$new" "$conf"; then
+		rm -f "$new"
+		return 0
+	fi
+	if [ "$dry_run" = yes ]; then
+		old=$conf
+		[ -e "$old" ] || old=/dev/null
+		diff -u "$old" "$new" || :
+		rm -f "$new"
+		return 0
+	fi
+	put "$new" "$conf" 0644 || die "$EX_OSERR" "$conf could not be changed"
+}
+
+# $1: the former script's path. A file with its name in quotes that no shell takes apart.
+chain_script() {
+	quoted=$(printf '%s\n' "$1" | sed "s/'/'\\\\''/g")
+	cat <<-END
+		#!/bin/sh
+		# Written by "pve-gpu-hooks enable --chain": what /etc/vzdump.conf named before.
+		script='$quoted'
+		[ -f "\$script" ] && [ -x "\$script" ] && exec "\$script" "\$@"
+		printf 'the former hook script %s is gone: nothing to run\n' "\$script"
+		exit 0
+	END
+}
+
+starts_guests() {
+	[ -r "$1" ] && grep -Eaq "(^|[^[:alnum:]_-])(qm|pct)['\",[:space:]]+start([^[:alnum:]_-]|\$)" "$1"
+}
+
+check_former() {
+	case $how in
+	'')
+		say "/etc/vzdump.conf names another script: $1"
+		die "$EX_UNAVAILABLE" "--chain calls it after the hook, --replace does without it; disable puts it back"
+		;;
+	chain)
+		case $1 in
+		/*) ;;
+		*) die "$EX_UNAVAILABLE" "$1 is no absolute path: use --replace" ;;
+		esac
+		if starts_guests "$root$1"; then
+			die "$EX_UNAVAILABLE" "$1 starts guests itself, which would undo what the hook does: use --replace"
+		fi
+		if ! { [ -f "$root$1" ] && [ -x "$root$1" ]; }; then
+			say "warning: $1 is not there or not executable; it is chained all the same"
+		fi
+		;;
+	esac
+}
+
+report_others() {
+	if [ -f "$conf" ] && grep -Eq '^[[:space:]]*hookscript:' "$conf"; then
+		say "warning: hookscript: in /etc/vzdump.conf has no effect; vzdump knows script: only"
+	fi
+	if [ -f "$root/etc/pve/jobs.cfg" ]; then
+		awk -v ours="$stub" '
+			/^[^ \t#]/ { job = $1 == "vzdump:" ? $2 : "" }
+			/^[ \t]+script[ \t]/ && job != "" && $2 != ours {
+				printf "pve-gpu-hooks: warning: backup job %s has a script of its own (%s): not protected\n", job, $2
+			}' "$root/etc/pve/jobs.cfg" >&2
+	fi
+	if [ -f "$root/etc/pve/vzdump.cron" ] &&
+		grep -Eq '^[^#]*vzdump.*[[:space:]]--?script' "$root/etc/pve/vzdump.cron"; then
+		say "warning: a job in /etc/pve/vzdump.cron has a script of its own: not protected"
+	fi
+}
+
+unit_do() {
+	command -v systemctl >/dev/null 2>&1 || return 0
+	if [ -n "$root" ]; then
+		set -- --root="$root" "$@"
+	fi
+	systemctl --quiet "$@" "$unit" 2>/dev/null ||
+		say "warning: systemctl $* $unit failed: after a power loss during a backup, guests have to be started by hand"
+}
+
+enable_hook() {
+	current=$(script_in_force)
+	source=@pkgdatadir@/vzdump-hook
+	[ ! -f "$root$source" ] || source=$root$source
+	[ -f "$source" ] || die "$EX_NOINPUT" "$source is missing: install pve-gpu-utils again"
+
+	former=$current
+	if [ "$current" = "$stub" ]; then
+		former=$(former_script)
+		[ -z "$former" ] || [ -z "$how" ] || check_former "$former"
+	elif [ -n "$current" ]; then
+		check_former "$current"
+	fi
+
+	if [ "$dry_run" = no ]; then
+		mkdir -p "$root/etc/pve-gpu-utils/vzdump.d"
+		[ -d "$state" ] || { mkdir -p "$state" && chmod 0700 "$state"; }
+		# What is to be called has to be there before vzdump is told of it.
+		if ! cmp -s "$source" "$root$stub" || [ ! -x "$root$stub" ]; then
+			new=$(beside "$root$stub")
+			cat "$source" >"$new"
+			chmod 0755 "$new"
+			sync "$new"
+			mv -f "$new" "$root$stub"
+		fi
+		case $how.$former in
+		chain.?*)
+			new=$(beside "$chained")
+			chain_script "$former" >"$new"
+			chmod 0755 "$new"
+			sync "$new"
+			mv -f "$new" "$chained"
+			;;
+		replace.*) rm -f "$chained" ;;
+		esac
+		sync "$root/etc/pve-gpu-utils" "$root/etc/pve-gpu-utils/vzdump.d"
+	fi
+
+	if [ "$current" = "$stub" ]; then
+		note "already enabled in /etc/vzdump.conf"
+	else
+		new=$(beside "$conf")
+		write_enabled >"$new" || die "$EX_OSERR" "$new could not be written"
+		if [ "$dry_run" = no ]; then
+			[ ! -f "$conf" ] || sed -n "/$script_line/p" "$conf" >"$state/vzdump.conf.script"
+			sync "$state"
+		fi
+		change_conf
+	fi
+	report_others
+	[ "$dry_run" = no ] || return 0
+	unit_do enable
+	if [ -n "$former" ] && [ -e "$chained" ]; then
+		note "enabled; $former is called after the hook"
+	elif [ "$current" != "$stub" ]; then
+		note "enabled${former:+ in place of $former}; pve-gpu-hooks status tells what is protected"
+	fi
+}
+
+# Our line goes where the former one was, else to the end.
+write_enabled() {
+	line=$mark
+	if [ ! -s "$conf" ]; then
+		[ -e "$conf" ] || line=$line$no_file
+		printf '%s\nscript: %s\n' "$line" "$stub"
+		return
+	fi
+	at=$(grep -an "$script_line" "$conf" | tail -n 1 | cut -d : -f 1)
+	if ! ends_with_newline "$conf" &&
+		{ [ -z "$at" ] || [ "$at" -eq "$(grep -ac '' "$conf")" ]; }; then
+		line=$line$no_newline
+	fi
+	# An own line further up, under a later one of somebody else's, is not kept.
+	sed -e "${at:-\$}a\\
+$line\\
+script: $stub" -e "\\|$our_line|d" -e "/^# pve-gpu-hooks: /d" -e "s/$script_line/$kept&/" "$conf"
+}
+
+# Exit code 1: there was no file before, and nothing of it is left.
+write_disabled() {
+	sed -e "\\|$our_line|d" -e "/^# pve-gpu-hooks: /d" -e "s/^$kept//" "$conf" >"$new.sed" ||
+		return 2
+	if [ ! -s "$new.sed" ] && grep -q "^# pve-gpu-hooks: .*$no_file" "$conf"; then
+		return 1
+	fi
+	if [ "$(tail -n 2 "$conf" | head -n 1)" = "$mark$no_newline" ] &&
+		ends_with_newline "$new.sed"; then
+		head -c -1 "$new.sed" || return 2
+	else
+		cat "$new.sed" || return 2
+	fi
+	# The comments were taken out by hand: what the state directory remembers is put back.
+	if ! grep -q "$script_line" "$new.sed" && ! grep -q "^$kept" "$conf" &&
+		[ -s "$state/vzdump.conf.script" ]; then
+		cat "$state/vzdump.conf.script" || return 2
+	fi
+}
+
+named_by_a_job() {
+	grep -Eqs "^[[:space:]]+script[[:space:]]+${stub}[[:space:]]*\$" "$root/etc/pve/jobs.cfg" ||
+		grep -Eqs "^[^#]*vzdump.*$stub" "$root/etc/pve/vzdump.cron"
+}
+
+job_runs() {
+	[ -e "$root/run/vzdump.lock" ] && ! flock -n "$root/run/vzdump.lock" true
+}
+
+disable_hook() {
+	if [ -f "$conf" ] && grep -Eq -e "$our_line" -e "^# pve-gpu-hooks[,:] " "$conf"; then
+		new=$(beside "$conf")
+		rc=0
+		write_disabled >"$new" || rc=$?
+		rm -f "$new.sed"
+		case $rc.$dry_run in
+		0.*) change_conf ;;
+		1.no) rm -f "$conf" "$new" ;;
+		1.yes) echo "rm $conf" && rm -f "$new" ;;
+		*) die "$EX_OSERR" "$new could not be written" ;;
+		esac
+		[ "$dry_run" = no ] || return 0
+		current=$(script_in_force)
+		note "disabled${current:+; vzdump calls $current again}"
+	else
+		note "not enabled in /etc/vzdump.conf"
+		[ "$dry_run" = no ] || return 0
+	fi
+	rm -f "$state/vzdump.conf.script"
+	if [ -e "$state/journal" ]; then
+		say "guests are still down for a backup (vm-state-restore starts them): $unit stays enabled"
+	elif [ -e "$root/etc/systemd/system/multi-user.target.wants/$unit" ] ||
+		[ -L "$root/etc/systemd/system/multi-user.target.wants/$unit" ]; then
+		unit_do disable
+	fi
+	if job_runs; then
+		say "a backup job is running: $stub stays, so that no backup fails; disable again later removes it"
+	elif named_by_a_job; then
+		say "a backup job names $stub as its own script: it stays"
+	else
+		rm -f "$root$stub" "$chained"
+	fi
+}
+
+new=''
+trap clean_up EXIT
+root=${PVE_GPU_ROOT:-}
+how='' dry_run=no json='' command=''
+while [ $# -gt 0 ]; do
+	case $1 in
+	-h | --help)
+		usage
+		exit 0
+		;;
+	-V | --version)
+		echo "pve-gpu-hooks (pve-gpu-utils) @VERSION@"
+		exit 0
+		;;
+	-R | --root)
+		[ $# -gt 1 ] || wrong_use "$1 needs a directory"
+		root=$2
+		shift
+		;;
+	-R*) root=${1#-R} ;;
+	--root=*) root=${1#--root=} ;;
+	-n | --dry-run) dry_run=yes ;;
+	-j | --json) json=-j ;;
+	--chain | --replace)
+		[ -z "$how" ] || [ "$how" = "${1#--}" ] || wrong_use "--chain and --replace exclude each other"
+		how=${1#--}
+		;;
+	-*) wrong_use "unknown option $1" ;;
+	*)
+		[ -z "$command" ] || wrong_use "unexpected operand: $1"
+		command=$1
+		;;
+	esac
+	shift
+done
+[ "$root" != / ] || root=''
+case $command in
+enable) [ -z "$json" ] || wrong_use "-j is for plan" ;;
+'') wrong_use "which command? enable, disable, status, plan or example" ;;
+*)
+	[ -z "$how" ] || wrong_use "--$how is for enable"
+	[ -z "$json" ] || [ "$command" = plan ] || wrong_use "-j is for plan"
+	[ "$dry_run" = no ] || [ "$command" = disable ] || wrong_use "-n is for enable and disable"
+	;;
+esac
+
+case $command in
+disable | enable)
+	[ -n "$root" ] || [ "$(id -u)" -eq 0 ] || die "$EX_NOPERM" "$command needs root"
+	# A link is kept: the file behind it is changed.
+	conf=$root/etc/vzdump.conf
+	[ ! -L "$conf" ] || conf=$(readlink -f "$conf")
+	[ ! -e "$conf" ] || [ -f "$conf" ] || die "$EX_OSERR" "$conf is no file"
+	state=$root/var/lib/pve-gpu-utils
+	chained=$root/etc/pve-gpu-utils/vzdump.d/90-chained
+	"${command}_hook"
+	;;
+status | plan | example)
+	report=$self/hooks-report
+	[ -x "$report" ] || report=@pkglibexecdir@/hooks-report
+	[ -x "$report" ] || die "$EX_NOINPUT" "$report is missing: install pve-gpu-utils again"
+	[ -z "$root" ] || set -- -R "$root"
+	# shellcheck disable=SC2086 # nothing or -j
+	exec "$report" "$@" $json "$command"
+	;;
+*) wrong_use "unknown command $command" ;;
+esac
