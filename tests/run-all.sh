@@ -1,0 +1,459 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# run-all.sh - run every rung of the test ladder, or those that are named
+#
+# A line per test: ok, FAIL or skip with its reason. The last line is
+# "N passed, N failed, N skipped" over all rungs; exit 0 when nothing failed.
+# shellcheck disable=SC2016 # in single quotes: what an inner sh -c expands
+set -u
+PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C.UTF-8
+DEBIAN_FRONTEND=noninteractive
+export PATH LC_ALL DEBIAN_FRONTEND
+unset PVE_GPU_ROOT MAKEFLAGS MFLAGS
+
+usage() {
+	cat <<'END'
+Usage: run-all.sh [--long] [--keep] [RUNG...]
+Install what the tests need (apt), run the rungs, count. Needs root, Debian 12 or 13.
+
+  unit     libcheck programs: gcc, ASan + UBSan, clang; warnings are errors
+  cli      the programs on text fixtures, plain and with ASan + UBSan
+  static   shellcheck, checkbashisms, mandoc, cppcheck, gcc -fanalyzer
+  sim      the installed hook on a simulated Proxmox VE, with faults
+  lab      a Debian machine in QEMU that loses its power
+  fuzz     random input
+  bench    speed and downtime, against the limits that were set
+  package  distcheck, both packages on Debian 12 and 13, lintian, install to purge
+  gpu      on a real GPU
+
+  --long   the full counts, piuparts and autopkgtest too
+  --keep   keep builds and Debian roots beside the logs
+END
+}
+
+top=$(cd "$(dirname "$0")/.." && pwd) || exit 71
+all_rungs="unit cli static sim lab fuzz bench package gpu"
+long=
+keep=
+rungs=
+for arg; do
+	case $arg in
+	--long) long=1 ;;
+	--keep) keep=1 ;;
+	-h | --help)
+		usage
+		exit 0
+		;;
+	*)
+		case " $all_rungs " in
+		*" $arg "*) rungs="$rungs $arg" ;;
+		*)
+			echo "run-all.sh: no rung '$arg'" >&2
+			echo "Try 'run-all.sh --help'." >&2
+			exit 64
+			;;
+		esac
+		;;
+	esac
+done
+[ -n "$rungs" ] || rungs=$all_rungs
+
+if command -v pveversion >/dev/null || mountpoint -q /etc/pve 2>/dev/null || [ -e /etc/pve/.version ]; then
+	echo "run-all.sh: this is a Proxmox VE host; the tests stop and start guests: run them elsewhere" >&2
+	exit 69
+fi
+[ "$(id -u)" -eq 0 ] || {
+	echo "run-all.sh: must be root (it installs packages and makes mount namespaces)" >&2
+	exit 77
+}
+# shellcheck source=/dev/null
+release=$(. /etc/os-release && echo "${ID:-} ${VERSION_ID:-}")
+case $release in
+'debian 12')
+	here=bookworm
+	other=trixie
+	;;
+'debian 13')
+	here=trixie
+	other=bookworm
+	;;
+*)
+	echo "run-all.sh: made for Debian 12 and 13; this is another system" >&2
+	exit 69
+	;;
+esac
+
+work=$(mktemp -d /tmp/pve-gpu-tests.XXXXXX) || exit 71
+logs=$work/logs
+results=$work/results
+mkdir "$logs"
+: >"$results"
+jobs=$(nproc)
+# Long runs of the bench and the fuzzers look at this.
+PVE_GPU_TEST_LONG=$long
+export PVE_GPU_TEST_LONG
+
+cleanup() {
+	[ -n "$keep" ] || find "$work" -mindepth 1 -maxdepth 1 ! -name logs -exec rm -rf --one-file-system {} +
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM HUP
+running=
+preparing=
+
+# --- one result each ------------------------------------------------------
+
+# count N ok|FAIL|skip TEXT: for a line that stands for N tests
+count() {
+	printf '%s %s\n' "$1" "$2" >>"$results"
+	shift
+	printf '%-4s %s\n' "$1" "$2"
+}
+passed() {
+	count 1 ok "$1"
+}
+failed() { # TEXT LOG
+	count 1 FAIL "$1"
+	show_tail "$2"
+}
+skipped() {
+	count 1 skip "$1"
+}
+show_tail() {
+	[ ! -s "$1" ] || {
+		{
+			# What make and a compiler say first is what counts.
+			grep -E '(error|warning|undefined reference|Error [0-9])' "$1" | head -n 8
+			echo ...
+			tail -n 16 "$1"
+		} | grep -Ev '^  [A-Z]+ +[a-z]' | cut -c1-300 | sed 's/^/     | /'
+		echo "     whole log: $1"
+	}
+}
+log_name() {
+	printf '%s/%s.log' "$logs" "$(printf %s "$1" | tr -c 'A-Za-z0-9_.\n-' _)"
+}
+
+# Run a command as one test: check LABEL SECONDS COMMAND...
+# Exit 77 is a skip, and the last line that it printed says why. When it ends
+# with a line "N passed, N failed, N skipped" those are counted instead.
+check() {
+	label=$1
+	limit=$2
+	shift 2
+	log=$(log_name "$label")
+	begin=$(date +%s)
+	timeout -k 10 "$limit" "$@" >"$log" 2>&1 </dev/null &
+	running=$!
+	wait "$running"
+	rc=$?
+	spent=$(($(date +%s) - begin))
+	totals=$(tail -n 1 "$log" | sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p')
+	if [ "$rc" -eq 124 ] || [ "$rc" -eq 137 ]; then
+		failed "$label: still running after $limit s" "$log"
+	elif [ -n "$totals" ]; then
+		count_totals "$totals"
+	elif [ "$rc" -eq 77 ]; then
+		skipped "$label: $(tail -n 1 "$log")"
+	elif [ "$rc" -ne 0 ]; then
+		failed "$label: exit code $rc" "$log"
+	elif [ -z "$preparing" ]; then
+		passed "$label ($spent s)"
+	fi
+	return "$rc"
+}
+# A step that is no test: it counts when it fails.
+prepare() {
+	preparing=1
+	check "$@"
+	set -- $?
+	preparing=
+	return "$1"
+}
+# Of the script whose label, exit code and log check() has just set.
+count_totals() {
+	# shellcheck disable=SC2086 # three numbers
+	set -- $1
+	[ "$1" -eq 0 ] || count "$1" ok "$label: $1 passed ($spent s)"
+	[ "$3" -eq 0 ] || {
+		count "$3" skip "$label: $3 skipped"
+		grep -i skip "$log" | head -n 12 | sed 's/^/     | /'
+	}
+	if [ "$2" -ne 0 ]; then
+		count "$2" FAIL "$label: $2 failed"
+		grep -E '^(FAIL|not ok)' "$log" | head -n 20 | sed 's/^/     | /'
+		show_tail "$log"
+	elif [ "$rc" -ne 0 ] && [ "$rc" -ne 77 ]; then
+		failed "$label: exit code $rc, though it counts no failure" "$log"
+	fi
+}
+
+# --- what is needed -------------------------------------------------------
+
+need() {
+	missing=
+	for pkg; do
+		[ "$(dpkg-query -W -f '${db:Status-Status}' "$pkg" 2>/dev/null)" = installed ] || missing="$missing $pkg"
+	done
+	[ -n "$missing" ] || return 0
+	# shellcheck disable=SC2086 # a list of packages
+	prepare "install$(printf %s "$missing" | cut -c1-60)" 900 sh -c '
+		[ -e '"$work"'/updated ] || apt-get -q update && : >'"$work"'/updated
+		exec apt-get -q -y -o Dpkg::Use-Pty=0 --no-install-recommends install "$@"' sh $missing
+}
+build_needs="build-essential debhelper autoconf automake pkgconf check libinih-dev libjansson-dev
+	libpci-dev libsmartcols-dev"
+
+# build_tree NAME CONFIGURE-ARGS...: a configured build directory $work/NAME
+build_tree() {
+	name=$1
+	shift
+	mkdir -p "$work/$name"
+	check "build $name" 600 sh -ec '
+		cd "$1"
+		shift
+		"$@"
+		make -s -j'"$jobs"'
+		# Warnings of the check programs count too.
+		make -s -j'"$jobs"' check TESTS=' sh "$work/$name" "$work/source/configure" -q "$@"
+}
+make_source() {
+	[ ! -e "$work/source/configure" ] || return 0
+	# shellcheck disable=SC2086 # a list of packages
+	need $build_needs || return 1
+	prepare "autoreconf" 300 sh -ec '"$1/tests/copy-tree.sh" "$2" && cd "$2" && autoreconf -fi' sh "$top" "$work/source"
+}
+build_plain() {
+	[ ! -e "$work/plain" ] || return 0
+	make_source && build_tree plain CFLAGS='-O2 -g -Werror'
+}
+build_asan() {
+	[ ! -e "$work/asan" ] || return 0
+	make_source && build_tree asan CFLAGS='-O1 -g -Werror -fsanitize=address,undefined -fno-sanitize-recover=all'
+}
+
+# make_check BUILD PATTERN: run those of automake's TESTS, count what they say.
+make_check() {
+	tests=$(cd "$work/$1" && printf 'include Makefile\nprint-tests:\n\t@echo $(TESTS)\n' |
+		make -s -f - print-tests | tr ' ' '\n' | grep "^$2" | tr '\n' ' ')
+	[ -n "$tests" ] || {
+		skipped "$1: no $2* in this tree"
+		return
+	}
+	(cd "$work/$1" && timeout -k 10 900 make -k -j"$jobs" check TESTS="$tests" LOG_COMPILER=timeout \
+		LOG_FLAGS='-k 5 240') >"$logs/make-check-$1.log" 2>&1 </dev/null
+	for t in $tests; do
+		read_result "$1" "$t"
+	done
+}
+read_result() {
+	log=$work/$1/$2.log
+	kept=$(log_name "$1 ${2#tests/}")
+	[ ! -e "$log" ] || cp "$log" "$kept"
+	result=$(sed -n 's/^:test-result: //p' "$work/$1/$2.trs" 2>/dev/null)
+	text="$1 ${2#tests/}"
+	# shellcheck disable=SC2046 # four numbers
+	set -- $(sed -n 's/^[0-9]*%: Checks: \([0-9]*\), Failures: \([0-9]*\), Errors: \([0-9]*\)$/\1 \2 \3/p' \
+		"$kept" 2>/dev/null | awk '{ n += $1; bad += $2 + $3 } END { if (NR) print n, bad }')
+	case $result in
+	PASS*)
+		if [ $# -eq 2 ]; then
+			count "$1" ok "$text ($1 cases)"
+		else
+			passed "$text"
+		fi
+		;;
+	SKIP*) skipped "$text: $(grep -v '^SKIP tests/' "$kept" | tail -n 1)" ;;
+	'') failed "$text: no result" "$logs/make-check-${text%% *}.log" ;;
+	*)
+		if [ $# -eq 2 ] && [ "$2" -gt 0 ]; then
+			[ "$1" -eq "$2" ] || count $(($1 - $2)) ok "$text ($(($1 - $2)) of $1 cases)"
+			count "$2" FAIL "$text ($2 of $1 cases)"
+			show_tail "$kept"
+		else
+			failed "$text: $result" "$kept"
+		fi
+		;;
+	esac
+}
+
+# --- the rungs --------------------------------------------------------------
+
+rung_unit() {
+	build_plain && make_check plain tests/check_
+	build_asan && make_check asan tests/check_
+	need clang && make_source && build_tree clang CC=clang CFLAGS='-O2 -g -Werror'
+}
+
+rung_cli() {
+	build_plain && make_check plain tests/cli_
+	build_asan && make_check asan tests/cli_
+}
+
+# Every script of the tree, by its first line.
+scripts() { # PATTERN-OF-SHELL
+	(cd "$work/source" && find . -path ./build-aux -prune -o -path ./autom4te.cache -prune -o -type f ! -name configure \
+		! -name 'configure~' -print | while read -r f; do
+		if head -n 1 "$f" | tr -d '\0' | grep -Eq "^#! ?/(usr/)?bin/(env )?($1)( |\$)"; then
+			printf '%s\n' "$f"
+		fi
+	done | sort)
+}
+
+rung_static() {
+	need shellcheck devscripts mandoc cppcheck && make_source || return
+	scripts 'sh|bash|dash' >"$work/scripts"
+	scripts 'sh|dash' >"$work/sh-scripts"
+	cd "$work/source" || return
+	check "shellcheck: $(wc -l <"$work/scripts") scripts" 300 xargs -a "$work/scripts" shellcheck -x -e SC1090,SC1091
+	check "checkbashisms: $(wc -l <"$work/sh-scripts") scripts" 300 xargs -a "$work/sh-scripts" checkbashisms -f
+	check "mandoc -Tlint: all pages" 120 sh -c 'mandoc -Tlint -Wwarning man/*.[1-8]'
+	check "cppcheck" 900 cppcheck -q -j "$jobs" --std=c11 --enable=warning,portability,performance \
+		--inline-suppr --suppress=missingIncludeSystem --error-exitcode=1 -Ilib -D_GNU_SOURCE lib utils
+	check "gcc -fanalyzer" 1200 sh -ec 'mkdir ../analyzer && cd ../analyzer &&
+		../source/configure -q CFLAGS="-O1 -fanalyzer -Werror" && make -s -k -j'"$jobs"
+}
+
+# Programs and data where the package puts them, for tests that want them so.
+installed_tree() {
+	[ ! -e "$work/installed" ] || return 0
+	make_source || return 1
+	mkdir -p "$work/paths"
+	prepare "build and install for the simulation" 600 sh -ec '
+		cd "$1/paths"
+		../source/configure -q --prefix=/usr --sysconfdir=/etc --localstatedir=/var \
+			--libexecdir=/usr/libexec CFLAGS="-O2 -g"
+		make -s -j"$2"
+		make -s install DESTDIR="$1/installed.tmp"
+		mv "$1/installed.tmp" "$1/installed"' sh "$work" "$jobs"
+}
+
+# each_script LIMIT NAME FILE...: scripts that are one test each, or that count themselves
+each_script() {
+	limit=$1
+	rung=$2
+	shift 2
+	found=
+	for script; do
+		if ! [ -f "$script" ] || ! [ -x "$script" ]; then
+			continue
+		fi
+		found=1
+		check "$rung $(basename "$script" .sh)" "$limit" "$script"
+	done
+	[ -n "$found" ] || skipped "$rung: none in this tree"
+}
+
+rung_sim() {
+	need procps || return
+	installed_tree || return
+	PVE_SIM_INSTALLED=$work/installed
+	export PVE_SIM_INSTALLED
+	each_script 900 sim "$work/source"/tests/sim_*.sh
+}
+
+rung_lab() {
+	[ -x "$top/tests/lab/run.sh" ] || {
+		skipped "lab: none in this tree"
+		return
+	}
+	need qemu-system-x86 qemu-utils mmdebstrap e2fsprogs || return
+	check lab 1500 "$work/source/tests/lab/run.sh"
+}
+
+rung_fuzz() {
+	each_script 900 fuzz "$work/source"/tests/fuzz/*.sh
+}
+
+rung_bench() {
+	need strace procps || return
+	build_plain || return
+	PVE_GPU_BUILD=$work/plain
+	PATH=$work/plain/utils:$PATH
+	export PVE_GPU_BUILD PATH
+	for bench in list downtime; do
+		[ -x "$work/source/tests/bench/$bench" ] || {
+			skipped "bench $bench: not in this tree"
+			continue
+		}
+		check "bench $bench" 1200 "$work/source/tests/bench/$bench"
+		sed 's/^/     | /' "$(log_name "bench $bench")"
+	done
+}
+
+rung_gpu() {
+	if [ -e /dev/nvidiactl ] || [ -e /dev/kfd ]; then
+		build_plain && PATH=$work/plain/utils:$PATH each_script 900 gpu "$work/source"/tests/gpu/*.sh
+	else
+		skipped "gpu: this machine has no GPU"
+	fi
+}
+
+rung_package() {
+	need devscripts lintian blhc mmdebstrap xz-utils || return
+	make_source || return
+	pkg=$work/package
+	root=$work/source/tests/package/root.sh
+	mkdir "$pkg"
+	check "distcheck" 900 sh -ec 'cp -a "$1" "$2/dist" && cd "$2/dist" && ./configure -q && make -s distcheck &&
+		mkdir "$2/$3" && mv pve-gpu-utils-*.tar.xz "$2/$3/"' sh "$work/source" "$pkg" "$here" || return
+	(cd "$pkg/$here" && for f in pve-gpu-utils-*.tar.xz; do
+		mv "$f" "$(printf %s "$f" | sed 's/^pve-gpu-utils-/pve-gpu-utils_/; s/\.tar/.orig.tar/')"
+	done && cp -a "$work/source/debian" . && cp -a . "$pkg/$other")
+
+	check "build on $here" 900 "$work/source/tests/package/build.sh" "$pkg/$here" && {
+		check "lintian on $here" 300 "$work/source/tests/package/lint.sh" "$pkg/$here"
+		check "hardening and links on $here" 300 "$work/source/tests/package/binaries.sh" "$pkg/$here"
+	}
+
+	prepare "root of $other" 600 "$root" make "$other" "$pkg/root-$other" lintian devscripts blhc && {
+		mkdir -p "$pkg/root-$other/build" && cp -a "$pkg/$other" "$work/source/tests/package" "$pkg/root-$other/build/"
+		check "build on $other" 900 "$root" run "$pkg/root-$other" "/build/package/build.sh" "/build/$other" && {
+			check "lintian on $other" 300 "$root" run "$pkg/root-$other" /build/package/lint.sh "/build/$other"
+			check "hardening and links on $other" 300 "$root" run "$pkg/root-$other" /build/package/binaries.sh "/build/$other"
+			cp -a "$pkg/root-$other/build/$other"/*.deb "$pkg/root-$other/build/$other"/*.changes "$pkg/$other/"
+		}
+		rm -rf --one-file-system "$pkg/root-$other"
+	}
+
+	for suite in "$here" "$other"; do
+		set -- "$pkg/$suite"/*.deb
+		[ -e "$1" ] || {
+			skipped "install, remove and purge on $suite: there is no package"
+			continue
+		}
+		prepare "second root of $suite" 600 "$root" make "$suite" "$pkg/plain-$suite" || continue
+		mkdir -p "$pkg/plain-$suite/build"
+		cp -a "$@" "$work/source/tests" "$work/source/debian" "$pkg/plain-$suite/build/"
+		check "install, remove and purge on $suite" 900 "$root" run "$pkg/plain-$suite" /build/tests/package/lifecycle.sh /build
+		rm -rf --one-file-system "$pkg/plain-$suite"
+	done
+
+	[ -n "$long" ] || return 0
+	need piuparts autopkgtest || return
+	for suite in "$here" "$other"; do
+		# piuparts of Debian 12 takes a lock file of Debian 13's debconf for a left-over.
+		check "piuparts on $suite" 1200 sh -ec 'suite=$1 && shift && exec piuparts -d "$suite" -I "^/var/cache/debconf/tmp.ci" "$@"' \
+			sh "$suite" "$pkg/$suite"/pve-gpu-utils_*.deb "$pkg/$suite"/cuda-ckpt_*.deb
+		prepare "root of $suite for autopkgtest" 600 "$root" make "$suite" "$pkg/test-$suite" &&
+			check "autopkgtest on $suite" 1800 autopkgtest "$pkg/$suite"/*.changes -- chroot "$pkg/test-$suite"
+		rm -rf --one-file-system "$pkg/test-$suite"
+	done
+}
+
+# --- all of them ------------------------------------------------------------
+
+echo "logs: $logs"
+for rung in $rungs; do
+	echo "== $rung"
+	# What breaks a rung off must not break off the others.
+	(
+		trap '[ -z "$running" ] || kill "$running" 2>/dev/null; exit 130' INT TERM HUP
+		"rung_$rung"
+		: >"$work/ended-$rung"
+	) || :
+	[ -e "$work/ended-$rung" ] || count 1 FAIL "$rung: broke off"
+done
+awk '{ n[$2] += $1 }
+	END { printf "%d passed, %d failed, %d skipped\n", n["ok"], n["FAIL"], n["skip"]; exit n["FAIL"] > 0 }' "$results"
