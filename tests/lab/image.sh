@@ -18,7 +18,7 @@ top=$(CDPATH='' cd "$lab/../.." && pwd)
 cache=$1 out=$2
 
 root_packages="systemd-sysv,udev,dbus,linux-image-amd64,initramfs-tools,kmod,\
-pciutils,perl,procps,util-linux,libinih1,libjansson4,libkmod2,libpci3,libsmartcols1"
+pciutils,perl-base,procps,util-linux,libinih1,libjansson4,libkmod2,libpci3,libsmartcols1"
 
 say() { printf 'image: %s\n' "$*"; }
 

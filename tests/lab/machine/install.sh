@@ -10,7 +10,12 @@ root=$1 lab=$2 sim=$3
 tar -C "$lab/machine/root" --owner=0 --group=0 -cf - . | tar -C "$root" -xf -
 mkdir -p "$root/usr/lib/lab/scenarios" "$root/usr/lib/pve-sim" "$root/var/log/journal"
 cp "$lab"/scenarios/*.sh "$root/usr/lib/lab/scenarios/"
-cp -r "$sim/." "$root/usr/lib/pve-sim/"
+cp "$sim/PveSim.pm" "$sim/qm" "$sim/pct" "$root/usr/lib/pve-sim/"
+cp "$sim/vzdump" "$sim/pvesh" "$sim/ha-manager" "$root/usr/sbin/"
+chmod +x "$root"/usr/lib/pve-sim/* "$root/usr/sbin/vzdump" "$root/usr/sbin/pvesh" "$root/usr/sbin/ha-manager"
+ln -sf ../lab/ct "$root/usr/lib/pve-sim/ct"
+"${CC:-cc}" -O1 -D_GNU_SOURCE -o "$root/usr/lib/lab/kvm" "$sim/kvm.c"
+mkdir -p "$root/var/lib/vz/dump" "$root/var/log/vzdump" "$root/var/lib/lab"
 
 # /etc/pve as pmxcfs shows it on a node named lab.
 echo lab >"$root/etc/hostname"

@@ -44,3 +44,85 @@ lab_power_loss() {
 	printf 'lab-kill\n' >$console
 	sleep 3600
 }
+
+# ---- the simulated host -----------------------------------------------------
+
+sim=/usr/lib/pve-sim
+journal=/var/lib/pve-gpu-utils/journal
+
+# runs GUEST, off GUEST: what qm and pct say of qemu/100 or lxc/200.
+status_of() {
+	case $1 in
+	qemu/*) $sim/qm status "${1#*/}" ;;
+	*) $sim/pct status "${1#*/}" ;;
+	esac
+}
+runs() { [ "$(status_of "$1")" = 'status: running' ]; }
+off() { [ "$(status_of "$1")" = 'status: stopped' ]; }
+
+start_guest() {
+	runs "$1" || case $1 in
+	qemu/*) $sim/qm start "${1#*/}" ;;
+	*) $sim/pct start "${1#*/}" ;;
+	esac
+}
+
+# prelaunch VMID: its kvm is up, paused, for a backup.
+prelaunch() { grep -qsx prelaunch "/run/pve-sim/state/$1"; }
+
+driver_is() {
+	link=$(readlink "/sys/bus/pci/devices/$1/driver") || link=none
+	echo "$1: ${link##*/}"
+	[ "${link##*/}" = "$2" ]
+}
+
+no_lock() { ! grep -H '^lock:' /etc/pve/qemu-server/*.conf /etc/pve/lxc/*.conf; }
+no_journal() {
+	[ -e $journal ] || return 0
+	cat $journal
+	return 1
+}
+# said UNIT-OR-TAG... -- PATTERN: in this boot's journal.
+said() {
+	pattern=$1
+	shift
+	journalctl -q -b --no-pager -o cat "$@" >/run/lab-said
+	grep -q -- "$pattern" /run/lab-said && return 0
+	echo "\"$pattern\" is not in journalctl $*:"
+	tail -n 20 /run/lab-said
+	return 1
+}
+
+# The calls of qm and pct since this boot began, as "qm start 100 ...".
+calls() {
+	sed -n "s/^$(cat /proc/sys/kernel/random/boot_id) //p" /var/lib/lab/calls
+}
+
+# The host before the job: the hook enabled, qemu/100 and lxc/200 up, the rest
+# as boot made it.
+set_up() {
+	pve-gpu-hooks enable >/run/lab-enable 2>&1 || {
+		lab_fail "pve-gpu-hooks enable"
+		sed 's/^/lab:      /' /run/lab-enable >$console
+	}
+	start_guest qemu/100
+	start_guest lxc/200
+	sync
+}
+
+# start_job VMID...: as the scheduler does: its unit's main process is not
+# vzdump, which is not stopped with it. The job's own session is vzdump's.
+start_job() {
+	systemd-run --quiet --collect --unit=lab-scheduler -p KillMode=process \
+		-p After=pve-guests.service \
+		sh -c "vzdump $* --quiet >/var/log/lab-job 2>&1; echo \$? >/run/lab/job; exec sleep infinity"
+}
+job_done() { [ -e /run/lab/job ]; }
+
+worker_pid() {
+	hex=$(sed -n 's/^UPID:[^:]*:\([0-9A-F]*\):.*/\1/p' /run/vzdump.pid)
+	printf '%d\n' "0x${hex:?no vzdump runs}"
+}
+
+# The job's own log to the console, where it helps to see why.
+show_job() { sed 's/^/lab:      /' /var/log/lab-job >$console; }

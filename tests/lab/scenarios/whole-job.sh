@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=sh disable=SC2154
+# Whole jobs under a real systemd: one that goes well, one whose process group
+# is killed in the middle of a backup, one killed while a guest starts.
+
+host() {
+	boot jobs off
+}
+
+machine() {
+	set_up
+	good_job
+	killed_in_backup
+	killed_in_start
+}
+
+pid_of() { cat "/run/qemu-server/$1.pid"; }
+
+good_job() {
+	lab_say "a whole job: all guests"
+	echo 'backup = 30' >/var/lib/pve-sim/guest/101
+	desktop=$(pid_of 100)
+	router=$(pid_of 103)
+	start_job --all
+	within 60 guardian_runs || :
+	check "the guardian runs, as a unit of its own" guardian_runs
+	within 240 job_done || :
+	check "vzdump: every guest is backed up" job_says 0
+	check "qemu/100 was down for qemu/101 and runs again" runs_anew 100 "$desktop"
+	check "qemu/103 has never been down" test "$(pid_of 103)" = "$router"
+	check "lxc/200 was down for qemu/102 and runs again" runs lxc/200
+	check "qemu/101 is off" off qemu/101
+	check "qemu/102 is off" off qemu/102
+	check "the GPU of lxc/200 is back on its host driver" driver_is 0000:03:00.0 bochs-drm
+	check "the GPU of lxc/200 has its node again" test -c /dev/dri/card0
+	check "no backup lock is left" no_lock
+	check "the journal is empty" no_journal
+	check "the guardian went with the job" within 20 not guardian_runs
+	check "journalctl -t vzdump-gpu-hook tells of the stop" \
+		said 'stopping qemu/100 for the backup of qemu/101' -t vzdump-gpu-hook
+	check "journalctl -t vzdump-gpu-hook tells of the start" \
+		said 'qemu/100 started' -t vzdump-gpu-hook
+	end_job
+}
+
+killed_in_backup() {
+	lab_say "vzdump and its whole process group are killed in the backup of qemu/101"
+	echo 'backup = 3000' >/var/lib/pve-sim/guest/101
+	start_job 101
+	within 90 prelaunch 101 || show_job
+	check "qemu/100 is down" off qemu/100
+	kill -KILL -- "-$(worker_pid)"
+	check "the guardian starts qemu/100 again" within 120 runs qemu/100
+	check "the paused kvm of qemu/101 is gone" within 30 off qemu/101
+	after_kill
+}
+
+killed_in_start() {
+	lab_say "vzdump and its whole process group are killed while qemu/100 starts"
+	echo 'backup = 30' >/var/lib/pve-sim/guest/101
+	echo "slow qm start 100" >/run/lab/hold
+	start_job 101
+	check "qm start 100 is at work" within 120 test -e /run/lab/held
+	check "the start has a unit of its own" \
+		systemctl is-active pve-gpu-start-100.service
+	kill -KILL -- "-$(worker_pid)"
+	check "qemu/100 comes up all the same" within 60 runs qemu/100
+	check "it was started once" test "$(calls | grep -c '^qm start 100')" -le 3
+	after_kill
+}
+
+after_kill() {
+	check "no backup lock is left" within 30 no_lock
+	check "the journal is empty" within 60 no_journal
+	check "the guardian is done" within 60 not guardian_runs
+	end_job
+}
+
+guardian_runs() {
+	systemctl list-units --no-legend --plain 'pve-gpu-guardian-*' >/run/lab-guardian
+	cat /run/lab-guardian
+	[ -s /run/lab-guardian ]
+}
+
+# runs_anew VMID PID: with another process than this one.
+runs_anew() {
+	runs "qemu/$1" && [ "$(pid_of "$1")" != "$2" ]
+}
+
+job_says() {
+	cat /var/log/lab-job /var/lib/pve-sim/tasks.log
+	[ "$(cat /run/lab/job)" = "$1" ]
+}
+
+end_job() {
+	systemctl stop lab-scheduler.service
+	rm -f /run/lab/job /run/lab/hold /run/lab/held
+}
