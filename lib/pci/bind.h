@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "pci/pciaddr.h"
 
@@ -27,15 +28,34 @@ void bind_records_free(struct bind_record *recs, size_t n);
  * then driver_override as `override` says, verified by re-reading the driver link.
  *
  * driver: NULL leaves the function without a driver.
- * Returns 0, -ENODEV when the driver is not loaded or did not take the function, or another -errno.
+ * Returns 0; -ENODEV when the driver is not loaded (nothing is written then) or
+ * did not take the function; -EBUSY when a process has its VFIO group open
+ * (unbinding would hang until that lets go; nothing is written); or another -errno.
  * Source: Documentation/ABI/testing/sysfs-bus-pci, driver_override.
  */
 int bind_function(const struct pciaddr *addr, const char *driver, const char *override);
 
 /*
+ * Let the kernel choose a driver: no driver_override, and away from a VFIO
+ * driver. A function that has a host driver keeps it.
+ * Returns 0 (also when no driver wants it), -ENODEV when a VFIO driver took it
+ * again, -EBUSY as above, or another -errno.
+ */
+int bind_host(const struct pciaddr *addr);
+
+/* A process that has the function's VFIO group or device open; 0 without one. */
+pid_t bind_vfio_user(const struct pciaddr *addr);
+
+/* Is this driver there to bind to? */
+bool bind_driver_is_loaded(const char *driver);
+
+/* "vfio-pci", or a variant of it such as "mlx5-vfio-pci". */
+bool bind_is_vfio_driver(const char *driver);
+
+/*
  * Keep records in a file, replaced atomically, and read them back:
- * "#functions", one line of addr, driver, driver_override (TAB between, "-" for
- * none) per function, last "#end N". A file without its end is not believed.
+ * a record of addr, driver and driver_override per function, last "#end N".
+ * A file without its end is not believed.
  *
  * path: complete, see root_path().
  * Returns 0, -EBADMSG for a file that is cut short or not ours, or another -errno.
