@@ -8,6 +8,7 @@
 # files, named after the packages in them, so that a change makes new ones.
 # LAB_DEB    install this pve-gpu-utils .deb instead of building one
 # LAB_MIRROR where to fetch Debian from, as mmdebstrap's last operand
+# Exit 77: Debian's archive cannot be reached.
 set -eu
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH LC_ALL=C
@@ -18,7 +19,7 @@ top=$(CDPATH='' cd "$lab/../.." && pwd)
 cache=$1 out=$2
 
 root_packages="systemd-sysv,udev,dbus,linux-image-amd64,initramfs-tools,kmod,\
-pciutils,perl-base,procps,util-linux,libinih1,libjansson4,libkmod2,libpci3,libsmartcols1"
+pciutils,perl-base,procps,util-linux,libinih1,libjansson4,libpci3,libsmartcols1"
 
 say() { printf 'image: %s\n' "$*"; }
 
@@ -32,7 +33,11 @@ tarball() {
 		part=$tar.part.$$
 		# shellcheck disable=SC2086 # a mirror may be several words, or none
 		mmdebstrap -q --variant=minbase --format=tar --include="$packages" "$@" \
-			"$suite" "$part" ${LAB_MIRROR-} </dev/null >&2
+			"$suite" "$part" ${LAB_MIRROR-} </dev/null >&2 || {
+			rm -f "$part"
+			say "mmdebstrap could not fetch Debian $suite" >&2
+			return 77
+		}
 		mv "$part" "$tar"
 	fi
 	printf '%s\n' "$tar"

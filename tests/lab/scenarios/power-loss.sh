@@ -67,12 +67,15 @@ lose_power_at() {
 
 nothing_left() {
 	ls -lR /var/lib/pve-gpu-utils
-	[ ! -e $journal ] && [ -z "$(ls /var/lib/pve-gpu-utils/drivers 2>/dev/null)" ]
+	[ ! -e "$journal" ] && [ -z "$(ls /var/lib/pve-gpu-utils/drivers 2>/dev/null)" ]
 }
 
 # recovered GUEST: after the boot that follows the loss.
 recovered() {
-	check "the disk had this guest in the journal: $1 runs again" runs "$1"
+	check "what nobody had flushed is lost: the power loss was real" \
+		not test -s /var/lib/lab/unflushed
+	rm -f /var/lib/lab/unflushed
+	check "$1, that the job had in the journal, runs again" runs "$1"
 	check "an onboot guest runs: qemu/103" runs qemu/103
 	for guest in qemu/101 qemu/102 qemu/104; do
 		check "one that was off stays off: $guest" off $guest

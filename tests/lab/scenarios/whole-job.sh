@@ -12,6 +12,7 @@ machine() {
 	good_job
 	killed_in_backup
 	killed_in_start
+	without_the_hook
 }
 
 pid_of() { cat "/run/qemu-server/$1.pid"; }
@@ -67,6 +68,19 @@ killed_in_start() {
 	check "qemu/100 comes up all the same" within 60 runs qemu/100
 	check "it was started once" test "$(calls | grep -c '^qm start 100')" -le 3
 	after_kill
+}
+
+# The lab's own proof: there is something to protect.
+without_the_hook() {
+	lab_say "the same job without the hook"
+	pve-gpu-hooks disable >/run/lab-disable 2>&1 || lab_fail "pve-gpu-hooks disable"
+	start_job 101 102
+	within 60 job_done || :
+	check "the backup of qemu/101 fails" grep -q \
+		"Backup of VM 101 failed - PCI device '0000:01:00.0' already in use by VMID '100'" \
+		/var/lib/pve-sim/tasks.log
+	check "lxc/200 has lost its GPU" not test -e /dev/dri/card0
+	end_job
 }
 
 after_kill() {

@@ -39,8 +39,10 @@ within() {
 	done
 }
 
-# The moment has come: the host kills QEMU when it reads this.
+# The moment has come: the host kills QEMU when it reads this. A file that
+# nobody flushes shows after the boot that the loss was a real one.
 lab_power_loss() {
+	echo lost >/var/lib/lab/unflushed
 	printf 'lab-kill\n' >$console
 	sleep 3600
 }
