@@ -22,6 +22,8 @@ struct holding {
  * 0 (n may be 0), -ESRCH when it is gone, or another -errno.
  */
 int holder_cmdline(pid_t pid, struct holding **h, size_t *n);
+/* The same from the words of a command line, each ended by NUL. */
+void holder_parse_cmdline(const char *text, size_t len, struct holding **h, size_t *n);
 void holdings_free(struct holding *h, size_t n);
 
 struct reservation {
