@@ -1,5 +1,403 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-int main(void)
+/* vfio-bind - bind the IOMMU groups of PCI functions to vfio-pci or back to host drivers */
+#include <errno.h>
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "base/cleanup.h"
+#include "base/msg.h"
+#include "base/root.h"
+#include "base/sysfs.h"
+#include "base/xalloc.h"
+#include "gpu/gpuproc.h"
+#include "pci/bind.h"
+
+struct opts {
+	const char *to;		/* a driver, or "host" */
+	const char *record;
+	const char *restore;
+	bool one;
+	bool force;
+};
+
+struct functions {
+	struct bind_record *recs;	/* owned; as they are bound now */
+	size_t n, room;
+};
+
+static void usage(FILE *out)
 {
-	return 70;
+	fputs("Usage: vfio-bind [-fnqv] [-1] --to DRIVER|host [--record FILE] ADDR...\n"
+	      "       vfio-bind [-fnqv] [-1] --record FILE ADDR...\n"
+	      "       vfio-bind [-nqv] --restore FILE\n"
+	      "Bind PCI functions, with all of their IOMMU groups, to another driver.\n\n"
+	      "  -1, --one            the functions named only, not their groups\n"
+	      "  -R, --root=DIR       use DIR as the system root\n"
+	      "  -f, --force          also what the host itself uses\n"
+	      "  -n, --dry-run        print the writes, make none\n"
+	      "  -q, --quiet          no warnings\n"
+	      "  -t, --to=DRIVER      vfio-pci, another driver, or host: the kernel's choice\n"
+	      "      --record=FILE    write down how they are bound now\n"
+	      "      --restore=FILE   bind as FILE says\n"
+	      "  -v, --verbose        say what is written\n"
+	      "  -h, --help           print this help and exit\n"
+	      "  -V, --version        print the version and exit\n", out);
+}
+
+static int exit_code(int err)
+{
+	switch (-err) {
+	case 0:		return EX_OK;
+	case ENOENT:	return EX_NOINPUT;
+	case EBADMSG:	return EX_DATAERR;
+	case ENODEV:	return EX_UNAVAILABLE;
+	case EBUSY:	return EX_TEMPFAIL;
+	case EACCES:
+	case EPERM:	return EX_NOPERM;
+	default:	return EX_OSERR;
+	}
+}
+
+/* Say why a function could not be bound; driver may be NULL. */
+static void say_failure(const struct pciaddr *addr, const char *driver, int err)
+{
+	char text[PCIADDR_STRLEN];
+	pid_t user;
+
+	pciaddr_format(addr, text);
+	if (err == -ENOENT) {
+		say("%s: no such function", text);
+	} else if (err == -ENODEV && driver) {
+		say("%s: driver %s did not take it", text, driver);
+	} else if (err == -ENODEV) {
+		say("%s: no other driver took it", text);
+	} else if (err == -EBUSY) {
+		user = bind_vfio_user(addr);
+		if (user)
+			say("%s: in use by process %d: stop its guest first", text, (int)user);
+		else
+			say("%s: in use", text);
+	} else {
+		errno = -err;
+		say_errno("%s", text);
+	}
+}
+
+static bool has_function(const struct functions *f, const struct pciaddr *addr)
+{
+	for (size_t i = 0; i < f->n; i++)
+		if (pciaddr_compare(&f->recs[i].addr, addr) == 0)
+			return true;
+	return false;
+}
+
+/* Add one operand's function, and its group unless one; EX_OK or an exit code. */
+static int add_operand(struct functions *f, const char *operand, bool one)
+{
+	struct bind_record *group;
+	struct pciaddr addr;
+	char text[PCIADDR_STRLEN];
+	size_t n;
+	int rc;
+
+	if (!pciaddr_parse(operand, &addr)) {
+		say("%s: not the address of a PCI function (DDDD:BB:DD.F)", operand);
+		return msg_usage_error();
+	}
+	rc = bind_record_group(&addr, &group, &n);
+	if (rc < 0) {
+		say_failure(&addr, NULL, rc);
+		return exit_code(rc);
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (has_function(f, &group[i].addr) ||
+		    (one && pciaddr_compare(&group[i].addr, &addr) != 0))
+			continue;
+		f->recs = xgrow(f->recs, f->n, &f->room, sizeof(*f->recs));
+		f->recs[f->n++] = group[i];
+		group[i] = (struct bind_record){ 0 };
+	}
+	bind_records_free(group, n);
+	if (!has_function(f, &addr)) {
+		say("%s: a bridge cannot be bound", pciaddr_format(&addr, text));
+		return EX_UNAVAILABLE;
+	}
+	return EX_OK;
+}
+
+/* Would --to change how this function is bound? */
+static bool changes(const struct bind_record *r, const char *to)
+{
+	if (!to)
+		return true;
+	if (strcmp(to, "host") == 0)
+		return r->override || !r->driver || bind_is_vfio_driver(r->driver);
+	return !r->driver || strcmp(r->driver, to) != 0;
+}
+
+/* The host's own disk and network must not go; EX_OK or EX_UNAVAILABLE. */
+static int check_vital(const struct functions *f, const struct opts *o)
+{
+	int code = EX_OK;
+
+	for (size_t i = 0; i < f->n; i++) {
+		_cleanup_free_ char *what = NULL;
+		char text[PCIADDR_STRLEN];
+
+		if (!changes(&f->recs[i], o->to) || !bind_is_host_vital(&f->recs[i].addr, &what))
+			continue;
+		pciaddr_format(&f->recs[i].addr, text);
+		if (o->force) {
+			say_warn("%s: %s; taken all the same", text, what);
+			continue;
+		}
+		say("%s: %s: the host needs it (it is what was named or shares its IOMMU group)",
+		    text, what);
+		code = EX_UNAVAILABLE;
+	}
+	return code;
+}
+
+/* A host driver may wait for its users for ever when it is unbound. */
+static int check_users(const struct functions *f, const struct opts *o)
+{
+	struct gpunodes nodes = { 0 };
+	struct gpuproc *procs = NULL;
+	size_t n = 0;
+	int code = EX_OK;
+
+	if (gpunodes_read(&nodes) < 0 || gpuproc_list(&nodes, &procs, &n) < 0)
+		n = 0;
+	for (size_t i = 0; i < n; i++) {
+		for (size_t k = 0; k < procs[i].n_addrs; k++) {
+			char text[PCIADDR_STRLEN];
+
+			for (size_t j = 0; j < f->n; j++) {
+				if (!changes(&f->recs[j], o->to) ||
+				    pciaddr_compare(&f->recs[j].addr, &procs[i].addrs[k]) != 0)
+					continue;
+				say("%s: in use by process %d (%s) of %s",
+				    pciaddr_format(&procs[i].addrs[k], text), (int)procs[i].pid,
+				    procs[i].comm, procs[i].owner);
+				code = EX_TEMPFAIL;
+			}
+		}
+	}
+	gpuproc_free(procs, n);
+	gpunodes_done(&nodes);
+	return o->force ? EX_OK : code;
+}
+
+static char *copy(const char *s)
+{
+	return s ? xstrdup(s) : NULL;
+}
+
+/*
+ * A run that was killed half-way left FILE as the functions were before it, and
+ * some of them changed: for those FILE is right and what is seen now is not.
+ */
+static void keep_older(struct functions *f, const struct opts *o)
+{
+	struct bind_record *old = NULL;
+	size_t n = 0;
+
+	if (!o->to || bind_records_read(o->record, &old, &n) < 0)
+		return;
+	for (size_t i = 0; i < f->n; i++) {
+		struct bind_record *r = &f->recs[i];
+
+		if (r->driver && strcmp(r->driver, o->to) != 0 &&
+		    (!r->override || strcmp(r->override, o->to) != 0))
+			continue;
+		for (size_t k = 0; k < n; k++) {
+			if (pciaddr_compare(&old[k].addr, &r->addr) != 0)
+				continue;
+			free(r->driver);
+			free(r->override);
+			r->driver = copy(old[k].driver);
+			r->override = copy(old[k].override);
+		}
+	}
+	bind_records_free(old, n);
+}
+
+static int write_record(struct functions *f, const struct opts *o)
+{
+	int rc;
+
+	keep_older(f, o);
+	if (sysfs_dry_run) {
+		printf("# record %zu functions in %s\n", f->n, o->record);
+		return EX_OK;
+	}
+	rc = bind_records_write(o->record, f->recs, f->n);
+	if (rc < 0) {
+		errno = -rc;
+		say_errno("%s", o->record);
+		return rc == -EACCES || rc == -EPERM ? EX_NOPERM : EX_OSERR;
+	}
+	say_info("%zu functions recorded in %s", f->n, o->record);
+	return EX_OK;
+}
+
+static void say_restored(const struct pciaddr *addr, int err, void *arg)
+{
+	char text[PCIADDR_STRLEN];
+
+	(void)arg;
+	if (err == -ENOENT)
+		say_warn("%s: gone since it was recorded; skipped", pciaddr_format(addr, text));
+	else if (err == -ENODEV)
+		say("%s: its driver is not there any more; left to the kernel's choice",
+		    pciaddr_format(addr, text));
+	else if (err < 0)
+		say_failure(addr, NULL, err);
+	else
+		say_info("%s: bound as before", pciaddr_format(addr, text));
+}
+
+/* Put the first n back, the last one first. */
+static void undo(const struct functions *f, size_t n)
+{
+	say_warn("putting back what was changed");
+	while (n--)
+		bind_restore(&f->recs[n], 1, say_restored, NULL);
+}
+
+static int bind_all(const struct functions *f, const struct opts *o)
+{
+	bool to_host = strcmp(o->to, "host") == 0;
+	int rc;
+
+	if (!to_host && !bind_driver_is_loaded(o->to)) {
+		say("driver %s is not loaded: modprobe %s", o->to, o->to);
+		return EX_UNAVAILABLE;
+	}
+	for (size_t i = 0; i < f->n; i++) {
+		const struct pciaddr *addr = &f->recs[i].addr;
+		char text[PCIADDR_STRLEN];
+
+		/* vfio-pci keeps the override, so that no probe gives the function away. */
+		if (to_host)
+			rc = bind_host(addr);
+		else
+			rc = bind_function(addr, o->to, bind_is_vfio_driver(o->to) ? o->to : NULL);
+		if (rc < 0) {
+			say_failure(addr, to_host ? NULL : o->to, rc);
+			undo(f, i + 1);
+			return exit_code(rc);
+		}
+		say_info("%s: bound to %s", pciaddr_format(addr, text), o->to);
+	}
+	return EX_OK;
+}
+
+static int restore(const char *path)
+{
+	struct bind_record *recs;
+	size_t n;
+	int rc = bind_records_read(path, &recs, &n);
+
+	if (rc == -EBADMSG) {
+		say("%s: not a complete record of vfio-bind --record", path);
+		return EX_DATAERR;
+	}
+	if (rc < 0) {
+		errno = -rc;
+		say_errno("%s", path);
+		return exit_code(rc);
+	}
+	rc = bind_restore(recs, n, say_restored, NULL);
+	bind_records_free(recs, n);
+	return exit_code(rc);
+}
+
+static int run(const struct opts *o, char **operands)
+{
+	struct functions f = { 0 };
+	int code = EX_OK;
+
+	if (o->restore)
+		return restore(o->restore);
+	for (; *operands && code == EX_OK; operands++)
+		code = add_operand(&f, *operands, o->one);
+	if (code == EX_OK)
+		code = check_vital(&f, o);
+	if (code == EX_OK && o->to)
+		code = check_users(&f, o);
+	if (code == EX_OK && o->record)
+		code = write_record(&f, o);
+	if (code == EX_OK && o->to)
+		code = bind_all(&f, o);
+	bind_records_free(f.recs, f.n);
+	return code;
+}
+
+/* The three forms of the synopsis; EX_OK or EX_USAGE. */
+static int check_form(const struct opts *o, int n_operands)
+{
+	if (!o->to && !o->record && !o->restore) {
+		say("nothing to do: --to, --record or --restore is needed");
+		return msg_usage_error();
+	}
+	if (o->restore && (o->to || o->record || o->one || n_operands)) {
+		say("--restore takes neither addresses nor --to, --record or --one");
+		return msg_usage_error();
+	}
+	if (!o->restore && !n_operands) {
+		say("no address is given");
+		return msg_usage_error();
+	}
+	if (o->to && (!*o->to || *o->to == '.' || strchr(o->to, '/'))) {
+		say("%s: not the name of a driver", o->to);
+		return msg_usage_error();
+	}
+	return EX_OK;
+}
+
+int main(int argc, char *argv[])
+{
+	enum { OPT_RECORD = 256, OPT_RESTORE };
+	static const struct option longopts[] = {
+		{ "dry-run", no_argument, NULL, 'n' },
+		{ "force", no_argument, NULL, 'f' },
+		{ "help", no_argument, NULL, 'h' },
+		{ "one", no_argument, NULL, '1' },
+		{ "quiet", no_argument, NULL, 'q' },
+		{ "record", required_argument, NULL, OPT_RECORD },
+		{ "restore", required_argument, NULL, OPT_RESTORE },
+		{ "root", required_argument, NULL, 'R' },
+		{ "to", required_argument, NULL, 't' },
+		{ "verbose", no_argument, NULL, 'v' },
+		{ "version", no_argument, NULL, 'V' },
+		{ 0 }
+	};
+	struct opts o = { 0 };
+	int c, code;
+
+	while ((c = getopt_long(argc, argv, "1R:fnqt:vhV", longopts, NULL)) != -1) {
+		switch (c) {
+		case '1': o.one = true; break;
+		case 'R': root_set(optarg); break;
+		case 'f': o.force = true; break;
+		case 'n': sysfs_dry_run = true; break;
+		case 'q': msg_level = -1; break;
+		case 't': o.to = optarg; break;
+		case 'v': msg_level++; break;
+		case OPT_RECORD: o.record = optarg; break;
+		case OPT_RESTORE: o.restore = optarg; break;
+		case 'h': usage(stdout); return close_stdout() ? EX_OK : EX_IOERR;
+		case 'V': msg_version(); return close_stdout() ? EX_OK : EX_IOERR;
+		default:  return msg_usage_error();
+		}
+	}
+	code = check_form(&o, argc - optind);
+	if (code == EX_OK)
+		code = run(&o, argv + optind);
+	if (!close_stdout() && code == EX_OK)
+		code = EX_IOERR;
+	return code;
 }
