@@ -5,6 +5,10 @@ set -eu
 
 cd "$1"
 blhc --all --debian build.log
+# Not every program has an array on its stack or calls what can be fortified.
+skip="--nofortify --nostackprotector --nocfprotection"
+! hardening-check --help 2>&1 | grep -q nobranchprotection || skip="$skip --nobranchprotection"
+export skip
 rm -rf unpacked
 for deb in ./*.deb; do
 	case $deb in
@@ -15,8 +19,7 @@ done
 find unpacked -type f -perm -u+x -exec sh -ec '
 	for f; do
 		[ "$(head -c 4 "$f" | tail -c 3)" = ELF ] || continue
-		# Not every program has an array on its stack or calls what can be fortified.
-		hardening-check --nofortify --nostackprotector --nocfprotection --nobranchprotection "$f"
+		hardening-check $skip "$f"
 		# What a program needs and does not use costs each start.
 		! ldd -u "$f" | grep -E "lib(pci|inih|smartcols|jansson)\." || {
 			echo "$f: linked with what it does not use"

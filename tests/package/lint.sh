@@ -9,6 +9,10 @@ suppress=
 case $(lintian --print-version) in
 2.116*) suppress='--suppress-tags newer-standards-version' ;;
 esac
-lintian --print-version
+rc=0
 # shellcheck disable=SC2086 # none or two words
-lintian --allow-root -EviIL +pedantic $suppress --fail-on error,warning,pedantic ./*.changes
+lintian --allow-root -EviIL +pedantic $suppress --fail-on error,warning,pedantic ./*.changes >lintian.log 2>&1 || rc=$?
+cat lintian.log
+echo "lintian $(lintian --print-version), all tags:"
+grep '^[EWIPX]: ' lintian.log | sort -u || echo none
+exit $rc

@@ -1,0 +1,227 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# lifecycle.sh DIR - install, enable, upgrade, remove and purge DIR/*.deb, in a root made for it
+#
+# Changes the system that it runs in: only for a throw-away root (root.sh).
+# shellcheck disable=SC2016,SC2059 # for inner shells; the escapes are meant
+set -u
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+DEBIAN_FRONTEND=noninteractive
+export PATH DEBIAN_FRONTEND
+
+dir=$1
+stub=/etc/pve-gpu-utils/vzdump-hook
+state=/var/lib/pve-gpu-utils
+out=$(mktemp)
+passes=0
+failures=0
+
+ok() { # TEXT COMMAND...
+	text=$1
+	shift
+	if "$@" >"$out.cmd" 2>&1; then
+		passes=$((passes + 1))
+		echo "ok   $text"
+	else
+		failures=$((failures + 1))
+		echo "FAIL $text"
+		sed 's/^/       /' "$out.cmd"
+		[ ! -s "$out" ] || sed 's/^/       dpkg: /' "$out"
+	fi
+}
+not() {
+	! "$@"
+}
+said() {
+	grep -q -- "$1" "$out"
+}
+is() { # FILE TEXT
+	printf "$2" | diff -u - "$1"
+}
+pkg() { # apt-get's arguments; its words are kept for said()
+	apt-get -q -y -o Dpkg::Use-Pty=0 "$@" >"$out" 2>&1
+}
+installed() {
+	dpkg -L pve-gpu-utils cuda-ckpt | sort -u
+}
+# As vzdump calls it: nothing in the environment.
+hook() {
+	env -i "$stub" "$@" </dev/null
+}
+
+if [ -e /etc/pve ] || command -v pveversion >/dev/null; then
+	echo "lifecycle.sh: not on a Proxmox VE host" >&2
+	exit 69
+fi
+apt-get -q update >/dev/null 2>&1
+
+# --- install
+ok "install with apt" pkg install --no-install-recommends "$dir"/pve-gpu-utils_*.deb "$dir"/cuda-ckpt_*.deb
+ok "nothing said by the maintainer scripts" not said '^pve-gpu-utils: '
+ok "no stub yet" not test -e $stub
+ok "no state yet" not test -e $state
+ok "no vzdump.conf made" not test -e /etc/vzdump.conf
+ok "recovery unit is there" sh -c 'ls /lib/systemd/system/pve-gpu-recover.service'
+ok "recovery unit is not enabled" sh -c '! find /etc/systemd -name pve-gpu-recover.service | grep .'
+ok "the only file in /etc besides completions is the chain's hook" \
+	sh -c '[ "$(dpkg-query -W -f "\${Conffiles}\n" pve-gpu-utils cuda-ckpt | sed "/^$/d" | cut -d " " -f 2)" = /etc/pve-gpu-utils/vzdump.d/50-gpu ]'
+
+programs=$(installed | grep -E '^/usr/s?bin/.')
+ok "has programs" test -n "$programs"
+for program in $programs; do
+	name=${program##*/}
+	ok "$name --help, --version and wrong use" sh -c '
+		"$1" --help | grep -q "^Usage:" && "$1" --version | grep -q "(pve-gpu-utils) [0-9]" &&
+		rc=0 && { "$1" --no-such-option >/dev/null 2>&1 || rc=$?; } && [ "$rc" -eq 64 ]' sh "$program"
+	ok "$name has a manual page" sh -c "dpkg -L pve-gpu-utils cuda-ckpt | grep -q '/man[1-8]/$name\.[1-8]\.gz\$'"
+	ok "$name has a completion" grep -qw -- "$name" "/usr/share/bash-completion/completions/$name"
+done
+ok "pve-gpu-utils(7) and pve-gpu-utils.conf(5)" \
+	sh -c 'installed=$(dpkg -L pve-gpu-utils) && echo "$installed" | grep -q man7/pve-gpu-utils.7 && echo "$installed" | grep -q man5/pve-gpu-utils.conf.5'
+
+# --- enable, remove, purge
+former='# backups\nstorage: local\nscript: /usr/local/bin/my-hook --x\nmode: snapshot\n'
+printf '#!/bin/sh\necho "my-hook $1" >>/tmp/my-hook.log\n' >/usr/local/bin/my-hook
+chmod 755 /usr/local/bin/my-hook
+
+printf "$former" >/etc/vzdump.conf
+chmod 640 /etc/vzdump.conf
+ok "enable refuses another script" not pve-gpu-hooks enable
+ok "enable --replace" pve-gpu-hooks enable --replace
+ok "vzdump.conf names the stub" grep -q "^script: $stub\$" /etc/vzdump.conf
+ok "the stub runs, job-init" hook job-init
+pve-gpu-hooks disable >/dev/null 2>&1
+cp /etc/vzdump.conf /tmp/after-disable
+ok "disable: vzdump.conf is as it was" is /etc/vzdump.conf "$former"
+pve-gpu-hooks enable --replace >/dev/null 2>&1
+
+ok "upgrade keeps it enabled" sh -c 'apt-get -q -y install --reinstall --no-install-recommends "$@"' sh "$dir"/pve-gpu-utils_*.deb
+ok "after the upgrade vzdump.conf names the stub" grep -q "^script: $stub\$" /etc/vzdump.conf
+ok "remove" pkg remove pve-gpu-utils
+ok "remove says that backups go on without the hook" said 'backups go on without the hook'
+ok "remove leaves the stub" test -x $stub
+for phase in job-init job-start job-end job-abort; do
+	ok "the stub alone: $phase ends with 0" hook $phase
+done
+for phase in backup-start pre-stop pre-restart post-restart backup-end backup-abort log-end; do
+	ok "the stub alone: $phase ends with 0" hook $phase snapshot 100
+done
+ok "purge" pkg purge pve-gpu-utils
+ok "purge: vzdump.conf as disable leaves it" cmp /etc/vzdump.conf /tmp/after-disable
+ok "purge: its mode is kept" sh -c '[ "$(stat -c %a /etc/vzdump.conf)" = 640 ]'
+ok "purge: /etc/pve-gpu-utils is gone" not test -e /etc/pve-gpu-utils
+ok "purge: the state is gone" not test -e $state
+
+install_again() {
+	rm -rf $state /etc/pve-gpu-utils
+	pkg install --no-install-recommends -o Dpkg::Options::=--force-confmiss "$dir"/pve-gpu-utils_*.deb
+}
+# What purge makes of vzdump.conf is what disable makes of it.
+compare() { # NAME CONTENT OPTION
+	ok "$1: install" install_again
+	rm -f /etc/vzdump.conf
+	[ -z "$2" ] || printf "$2" >/etc/vzdump.conf
+	pve-gpu-hooks enable $3 >/dev/null 2>&1
+	[ -z "${4:-}" ] || sh -c "$4"
+	cp /etc/vzdump.conf /tmp/enabled
+	pve-gpu-hooks disable >/dev/null 2>&1
+	cp /etc/vzdump.conf /tmp/after-disable
+	# The state that enable made has to be there again for the purge.
+	rm -f /etc/vzdump.conf
+	[ -z "$2" ] || printf "$2" >/etc/vzdump.conf
+	pve-gpu-hooks enable $3 >/dev/null 2>&1
+	cp /tmp/enabled /etc/vzdump.conf
+	ok "$1: purge" pkg purge pve-gpu-utils
+	ok "$1: vzdump.conf as disable leaves it" cmp /etc/vzdump.conf /tmp/after-disable
+	ok "$1: nothing else left" not test -e /etc/pve-gpu-utils -o -e $state
+}
+compare "chained" "$former" --chain
+compare "no vzdump.conf" '' ''
+compare "no final newline" 'storage: local' ''
+compare "script in the last line, no newline" 'storage: local\nscript: /usr/local/bin/my-hook' --replace
+compare "edited since" "$former" --replace 'echo "bwlimit: 1000" >>/etc/vzdump.conf'
+compare "our comments taken out" "$former" --replace 'sed -i "/^#/d" /etc/vzdump.conf'
+compare "line taken out by hand" "$former" --replace 'sed -i "/vzdump-hook/d" /etc/vzdump.conf'
+
+# --- purge at bad moments
+install_again
+rm -f /etc/vzdump.conf
+pve-gpu-hooks enable >/dev/null 2>&1
+mkdir -p /run
+(
+	flock 9
+	exec sleep 1000
+) 9>/run/vzdump.lock &
+holder=$!
+sleep 1
+ok "purge during a job" pkg purge pve-gpu-utils
+ok "during a job: says so" said 'a backup job is running'
+ok "during a job: the stub stays" test -x $stub
+ok "during a job: the stub ends with 0" hook log-end snapshot 100
+ok "during a job: the next one does not call it" not grep -q "$stub" /etc/vzdump.conf
+kill "$holder"
+rm -f /run/vzdump.lock
+rm -rf /etc/pve-gpu-utils
+
+install_again
+pve-gpu-hooks enable >/dev/null 2>&1
+mkdir -p /etc/pve
+printf 'vzdump: backup-1\n\tschedule 21:00\n\tscript %s\n' $stub >/etc/pve/jobs.cfg
+ok "purge with a job that names the stub" pkg purge pve-gpu-utils
+ok "job's own script: says so" said 'names it'
+ok "job's own script: the stub stays" test -x $stub
+rm -rf /etc/pve /etc/pve-gpu-utils
+
+install_again
+pve-gpu-hooks enable >/dev/null 2>&1
+mkdir -p $state
+printf '#boot_id\tx\n#job\t1\t2\nqemu/101\tstopped\t0\tpve\t0\tconflict:qemu/100\t1\n#end\t1\n' >$state/journal
+ok "purge with guests in the journal" pkg purge pve-gpu-utils
+ok "journal: named" said 'qemu/101'
+ok "journal: kept" test -s $state/journal
+rm -rf $state
+
+install_again
+printf '[backup]\n' >/etc/pve-gpu-utils/pve-gpu-utils.conf
+printf '#!/bin/sh\n' >/etc/pve-gpu-utils/vzdump.d/10-own
+ok "purge with files of the administrator" pkg purge pve-gpu-utils
+ok "own files: named" said 'vzdump.d/10-own is not from the package'
+ok "own files: kept" test -e /etc/pve-gpu-utils/vzdump.d/10-own -a -e /etc/pve-gpu-utils/pve-gpu-utils.conf
+rm -rf /etc/pve-gpu-utils
+
+# --- the guardian of a running job outlives upgrade and removal
+install_again
+sleep 1000 &
+worker=$!
+pve-gpu-hooks enable >/dev/null 2>&1
+/usr/sbin/vm-state-restore --guard "$worker" </dev/null >/tmp/guardian.log 2>&1 &
+guardian=$!
+sleep 1
+ok "the guardian waits" kill -0 "$guardian"
+pkg install --reinstall --no-install-recommends "$dir"/pve-gpu-utils_*.deb
+ok "the guardian outlives an upgrade" kill -0 "$guardian"
+pkg purge pve-gpu-utils
+ok "the guardian outlives a purge" kill -0 "$guardian"
+kill "$worker"
+ok "the guardian ends after its job" timeout 60 sh -c "while kill -0 $guardian 2>/dev/null; do sleep 1; done"
+wait "$guardian" 2>/dev/null
+ok "the guardian leaves nothing behind" not test -e $state
+
+# --- the recovery unit
+install_again
+if command -v systemctl >/dev/null; then
+	pve-gpu-hooks enable >/dev/null 2>&1
+	ok "enable links the recovery unit" sh -c 'find /etc/systemd -name pve-gpu-recover.service | grep .'
+	ok "purge" pkg purge pve-gpu-utils
+	ok "purge takes the link away" sh -c '! find /etc/systemd -name pve-gpu-recover.service | grep .'
+else
+	pkg purge pve-gpu-utils
+fi
+
+ok "purge of cuda-ckpt" pkg purge cuda-ckpt
+rm -f /etc/vzdump.conf
+ok "nothing in /etc, /usr or /var speaks of the package" \
+	sh -c '! { find /etc /usr /var/lib -path /var/lib/apt -prune -o -name "*pve-gpu*" -print; grep -rl pve-gpu /etc; } | grep .'
+
+printf '%d passed, %d failed, 0 skipped\n' "$passes" "$failures"
+[ "$failures" -eq 0 ]
