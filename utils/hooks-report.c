@@ -1,5 +1,409 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-int main(void)
+/* hooks-report - what pve-gpu-hooks status, plan and example print */
+#include <getopt.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/msg.h"
+#include "base/record.h"
+#include "base/root.h"
+#include "base/xalloc.h"
+#include "pve/protection.h"
+
+enum { EXIT_UNPROTECTED = 1 };
+
+static void usage(FILE *out)
 {
-	return 70;
+	fputs("Usage: hooks-report [-0Hjr] [-o LIST] [-R DIR] status | plan | example\n"
+	      "What pve-gpu-hooks status, plan and example print.\n\n"
+	      "  -0, --null         end records with NUL, not newline\n"
+	      "  -H, --header       print the field names first\n"
+	      "  -j, --json         print one JSON object a line\n"
+	      "  -o, --output=LIST  print these fields, in this order\n"
+	      "  -r, --raw          TAB-separated on a terminal too\n"
+	      "  -R, --root=DIR     use DIR as the system root\n"
+	      "  -h, --help         print this help and exit\n"
+	      "  -V, --version      print the version and exit\n", out);
+}
+
+static struct record_writer *writer(const struct record_field *fields, size_t n,
+				    const struct record_opts *opts)
+{
+	_cleanup_free_ char *bad = NULL;
+	struct record_writer *w = record_writer_new(stdout, fields, n, opts, &bad);
+
+	if (!w && bad)
+		say("there is no field %s", bad);
+	else if (!w)
+		say("--json goes with neither --null nor --header");
+	return w;
+}
+
+static int show_status(const struct hostmodel *m, const struct record_opts *opts)
+{
+	static const struct record_field fields[] = {
+		{ "level", RECORD_STRING }, { "topic", RECORD_STRING },
+		{ "what", RECORD_STRING }, { "why", RECORD_STRING },
+	};
+	struct record_writer *w = writer(fields, ARRAY_SIZE(fields), opts);
+	struct findings f;
+	size_t failed = 0;
+
+	if (!w)
+		return msg_usage_error();
+	protection_check(m, &f);
+	for (size_t i = 0; i < f.n; i++) {
+		record_put(w, (const char *const[]){ finding_level_name(f.list[i].level),
+						     f.list[i].topic, f.list[i].what,
+						     f.list[i].why });
+		failed += f.list[i].level == FINDING_FAIL;
+	}
+	record_writer_free(w);
+	if (isatty(STDOUT_FILENO) && !opts->json && !opts->raw && !opts->null)
+		printf("\n%s\n", failed ? "Not every backup is protected."
+					: "Every backup job of this node is protected.");
+	findings_done(&f);
+	return failed ? EXIT_UNPROTECTED : EX_OK;
+}
+
+/* What happens around the backup of one guest. */
+struct step {
+	struct guest_id guest;
+	bool failed;
+	char *stops;		/* owned; "qemu/100,unit/ollama.service"; NULL */
+	char *starts;		/* owned; who is started again once it is done */
+	char *why;		/* owned; of the failure */
+};
+
+struct play {
+	const struct hostmodel *m;
+	struct step *steps;	/* owned */
+	size_t n, room;
+};
+
+static struct step *step_of(struct play *p, struct guest_id guest)
+{
+	for (size_t i = p->n; i > 0; i--)
+		if (guest_compare(&p->steps[i - 1].guest, &guest) == 0)
+			return &p->steps[i - 1];
+	p->steps = xgrow(p->steps, p->n, &p->room, sizeof(*p->steps));
+	p->steps[p->n] = (struct step){ .guest = guest };
+	return &p->steps[p->n++];
+}
+
+static void append(char **list, const char *word)
+{
+	char *longer = xasprintf("%s%s%s", *list ? *list : "", *list ? "," : "", word);
+
+	free(*list);
+	*list = longer;
+}
+
+static void play_event(const struct plan_event *e, void *arg)
+{
+	struct play *p = arg;
+	_cleanup_free_ char *unit = e->unit ? xasprintf("unit/%s", e->unit) : NULL;
+	char name[GUEST_STRLEN];
+	struct step *s;
+
+	guest_format(e->guest, name);
+	switch (e->kind) {
+	case PLAN_EV_BACKUP:
+	case PLAN_EV_DONE:
+		step_of(p, e->guest);
+		break;
+	case PLAN_EV_FAILED:
+		s = step_of(p, e->guest);
+		s->failed = true;
+		if (!s->why && e->why)
+			s->why = xstrdup(e->why);
+		break;
+	case PLAN_EV_STOP:
+	case PLAN_EV_UNIT_STOP:
+		s = step_of(p, e->because);
+		append(&s->stops, unit ? unit : name);
+		if (!unit && protection_ha_refuses(p->m, e->guest)) {
+			s->failed = true;
+			free(s->why);
+			s->why = xasprintf("%s is managed by HA, and ha = refuse", name);
+		}
+		break;
+	case PLAN_EV_UP:
+	case PLAN_EV_UNIT_UP:
+		if (p->n)
+			append(&p->steps[p->n - 1].starts, unit ? unit : name);
+		break;
+	}
+}
+
+/* How a guest's backup goes: the word of the record, and for people. */
+static const struct way {
+	const char *word, *text;
+} ways[] = {
+	{ "stopped", "is backed up as it lies" },
+	{ "started", "is started for its backup" },
+	{ "running", "is backed up as it runs" },
+	{ "restarted", "is shut down and started again by vzdump itself" },
+};
+
+static const struct way *way_of(const struct guest *g, bool stop_mode)
+{
+	if (g && g->running)
+		return &ways[stop_mode ? 3 : 2];
+	return &ways[g && g->id.kind == GUEST_QEMU && g->has_disk && !g->template];
+}
+
+static void print_steps(const struct play *p, const char *schedule, bool stop_mode)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		const struct step *s = &p->steps[i];
+		const struct guest *g = hostmodel_guest(p->m, s->guest);
+		char name[GUEST_STRLEN];
+
+		printf("%-8s %-12s ", schedule, guest_format(s->guest, name));
+		if (s->failed)
+			printf("FAILS: %s", s->why ? s->why : "its GPU is in use");
+		else
+			fputs(way_of(g, stop_mode)->text, stdout);
+		if (s->stops && !s->failed)
+			printf("; stops %s for it", s->stops);
+		if (s->starts)
+			printf("; starts %s again after it", s->starts);
+		putchar('\n');
+	}
+}
+
+static void put_steps(struct record_writer *w, const struct play *p, const struct job *job,
+		      bool stop_mode)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		const struct step *s = &p->steps[i];
+		char name[GUEST_STRLEN];
+
+		record_put(w, (const char *const[]){
+			job->id, job->schedule, guest_format(s->guest, name),
+			way_of(hostmodel_guest(p->m, s->guest), stop_mode)->word,
+			s->failed ? "failed" : "made", s->stops, s->starts, s->why });
+	}
+}
+
+static void play_done(struct play *p)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		free(p->steps[i].stops);
+		free(p->steps[i].starts);
+		free(p->steps[i].why);
+	}
+	free(p->steps);
+}
+
+/* One job. w: NULL for the text that people read. */
+static void show_job(const struct hostmodel *m, const struct job *job,
+		     const struct job_defaults *d, struct record_writer *w)
+{
+	const char *mode = job->mode ? job->mode : d->mode ? d->mode : "snapshot";
+	const char *schedule = job->schedule ? job->schedule : "-";
+	bool stop_mode = strcmp(mode, "stop") == 0;
+	bool hooked = !job->script || strcmp(job->script, PROTECTION_STUB) == 0;
+	struct plan_outcome outcome;
+	struct play p = { .m = m };
+
+	protection_play(m, job, mode, hooked, play_event, &p, &outcome);
+	if (w) {
+		put_steps(w, &p, job, stop_mode);
+	} else {
+		size_t failed = 0;
+
+		for (size_t i = 0; i < p.n; i++)
+			failed += p.steps[i].failed;
+		printf("%s: mode %s%s%s\n", job->id, mode,
+		       hooked ? "" : ", without the hook: it has a script of its own, ",
+		       hooked ? "" : job->script);
+		print_steps(&p, schedule, stop_mode);
+		printf("%zu of %zu backed up, %zu interruption%s, about %.0f min of downtime if a "
+		       "backup takes 10\n\n", p.n - failed, p.n, outcome.interruptions,
+		       outcome.interruptions == 1 ? "" : "s", outcome.downtime / 60);
+	}
+	play_done(&p);
+}
+
+static int show_plan(const struct hostmodel *m, const struct record_opts *opts)
+{
+	static const struct record_field fields[] = {
+		{ "job", RECORD_STRING }, { "schedule", RECORD_STRING },
+		{ "guest", RECORD_STRING }, { "way", RECORD_STRING },
+		{ "backup", RECORD_STRING }, { "stops", RECORD_STRING },
+		{ "starts", RECORD_STRING }, { "why", RECORD_STRING },
+	};
+	bool text = !opts->json && !opts->raw && !opts->null && !opts->header && !opts->fields;
+	struct record_writer *w = NULL;
+	_cleanup_free_ char *path = NULL;
+	struct job_defaults d;
+	struct job *jobs;
+	size_t n, shown = 0;
+	int err;
+
+	if (!text) {
+		w = writer(fields, ARRAY_SIZE(fields), opts);
+		if (!w)
+			return msg_usage_error();
+	}
+	err = jobs_read(&jobs, &n, &path);
+	if (err) {
+		say("%s: %s", path, strerror(-err));
+		record_writer_free(w);
+		return EX_DATAERR;
+	}
+	err = job_defaults_read(&d);
+	if (err)
+		say_warn("/etc/vzdump.conf: %s", strerror(-err));
+	if (!d.script || strcmp(d.script, PROTECTION_STUB) != 0)
+		say_warn("the hook is not enabled; this is what it would do");
+	for (size_t i = 0; i < n; i++) {
+		if (!jobs[i].enabled || !job_is_for_node(&jobs[i], m->node))
+			continue;
+		show_job(m, &jobs[i], &d, w);
+		shown++;
+	}
+	if (shown == 0 && !w)
+		printf("no backup job is enabled for this node\n");
+	record_writer_free(w);
+	job_defaults_done(&d);
+	jobs_free(jobs, n);
+	return EX_OK;
+}
+
+/* Every function that a guest of this node is given, once, with who is given it. */
+static void example_gpus(const struct hostmodel *m)
+{
+	for (size_t i = 0; i < m->n_devs; i++) {
+		const struct pcidev *dev = &m->devs[i];
+		struct guest_id last = { 0 };
+		char addr[PCIADDR_STRLEN], name[GUEST_STRLEN];
+		bool any = false;
+
+		for (size_t k = 0; k < m->n_assignments; k++) {
+			const struct assignment *a = &m->assignments[k];
+
+			if (!a->has_addr || pciaddr_compare(&a->addr, &dev->addr) != 0
+			    || (any && guest_compare(&a->guest, &last) == 0))
+				continue;
+			if (!any)
+				printf("#   %s  %04x:%04x  driver %s:", pciaddr_format(&dev->addr, addr),
+				       dev->vendor, dev->device, dev->driver ? dev->driver : "none");
+			printf(" %s%s", guest_format(a->guest, name),
+			       a->state == ASSIGNMENT_RUNNING ? " (running)" : "");
+			last = a->guest;
+			any = true;
+		}
+		if (any)
+			putchar('\n');
+	}
+}
+
+static void show_example(const struct hostmodel *m)
+{
+	const char *last = NULL;
+
+	printf("# pve-gpu-utils.conf(5) for node %s: every key with its default.\n"
+	       "#\n# Functions that guests are given:\n", m->node);
+	example_gpus(m);
+	fputs("\n[backup]\n"
+	      "# Seconds a guest gets to shut down; its own startup down= wins.\n"
+	      "#stop-timeout = 180\n"
+	      "# After that, pull the plug? Otherwise the other guest's backup fails.\n"
+	      "#force-stop = no\n"
+	      "# When a stopped guest starts again: early, last or job-end.\n"
+	      "#restart = early\n"
+	      "# early: stay down for a contender among so many next guests.\n"
+	      "#lookahead = 2\n"
+	      "# Minutes that a guest waits at most.\n"
+	      "#max-wait = 15\n"
+	      "# Guests that are never stopped for another one's backup.\n"
+	      "#never-stop =\n"
+	      "# Give functions back to the host's drivers (rebind), or not (leave).\n"
+	      "#host-driver = rebind\n"
+	      "# Units of the host that may be stopped and started like guests.\n", stdout);
+	fputs("#host-services =", stdout);
+	for (size_t i = 0; i < m->n_users; i++) {
+		const char *unit = m->users[i].unit;
+
+		if (!unit || (last && strcmp(unit, last) == 0))
+			continue;
+		printf(" %s", unit);
+		last = unit;
+	}
+	fputs("\n# Guests that HA manages (refuse: they are never stopped; stop):", stdout);
+	for (size_t i = 0; i < m->n_guests; i++)
+		if (m->guests[i].ha)
+			printf(" %u", m->guests[i].id.vmid);
+	fputs("\n#ha = refuse\n"
+	      "# After a power loss during a backup start: yes, onboot (those only), no.\n"
+	      "#boot-restart = yes\n"
+	      "\n[rescan]\n"
+	      "#timeout = 30\n"
+	      "#on-failure = start\n"
+	      "#post-stop = keep\n"
+	      "# The hardest reset that a card may get: own, subordinate, slot or card.\n"
+	      "#card = 0000:01:00.0 card\n"
+	      "\n[gpu-groups]\n"
+	      "# Guests that must not run at the same time, beside what is found by itself.\n"
+	      "#group = 0000:01:00.0 100 101\n", stdout);
+}
+
+int main(int argc, char *argv[])
+{
+	static const struct option longopts[] = {
+		RECORD_LONGOPTS,
+		{ "root",    required_argument, NULL, 'R' },
+		{ "help",    no_argument,       NULL, 'h' },
+		{ "version", no_argument,       NULL, 'V' },
+		{ 0 }
+	};
+	static const char *const reports[] = { "status", "plan", "example", NULL };
+	const char *const *known, *what;
+	struct record_opts opts = { 0 };
+	struct hostmodel m;
+	int c, err, rc = EX_OK;
+
+	while ((c = getopt_long(argc, argv, RECORD_SHORTOPTS "R:hV", longopts, NULL)) != -1) {
+		if (record_opt(&opts, c, optarg))
+			continue;
+		switch (c) {
+		case 'R': root_set(optarg); break;
+		case 'h': usage(stdout); return close_stdout() ? EX_OK : EX_IOERR;
+		case 'V': msg_version(); return close_stdout() ? EX_OK : EX_IOERR;
+		default:  return msg_usage_error();
+		}
+	}
+	if (argc - optind != 1) {
+		say("name one of status, plan and example");
+		return msg_usage_error();
+	}
+	argv += optind;
+	for (known = reports; *known && strcmp(*known, *argv) != 0; known++)
+		continue;
+	if (!*known) {
+		say("unknown report: %s", *argv);
+		return msg_usage_error();
+	}
+	err = hostmodel_load(&m, &what);
+	if (err) {
+		say("%s cannot be read: %s", what, strerror(-err));
+		hostmodel_done(&m);
+		return err == -ENOENT ? EX_NOINPUT : err == -EACCES ? EX_NOPERM : EX_OSERR;
+	}
+	if (known == &reports[0])
+		rc = show_status(&m, &opts);
+	else if (known == &reports[1])
+		rc = show_plan(&m, &opts);
+	else
+		show_example(&m);
+	hostmodel_done(&m);
+	if (!close_stdout())
+		return EX_IOERR;
+	return rc;
 }

@@ -129,14 +129,18 @@ backup_start() {
 	set -f
 	IFS=$nl
 	for line in $assigned; do
-		IFS=$tab read -r name _ _ addr _ _ _ _ status _ <<-END
+		IFS=$tab read -r name _ _ addr type _ _ _ status _ <<-END
 		$line
 		END
-		if [ "$name.$status" = "$guest.ok" ]; then
+		# The parent of a mediated device stays with its driver.
+		if [ "$name.$status.$type" = "$guest.ok.-" ]; then
 			addrs="$addrs$nl$addr"
 		fi
 	done
-	[ -n "$addrs$plan" ] || return 0
+	case $nl$assigned in
+	*"$nl$guest$tab"*) ;;
+	*) [ -n "$plan" ] || return 0 ;;
+	esac
 
 	# First the journal, then the deed: killed anywhere in between, the next
 	# phase or the guardian finds an entry for all that has to be put back.

@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/cleanup.h"
+#include "base/root.h"
+#include "base/xalloc.h"
+#include "pve/protection.h"
+#include "pve/state.h"
+
+static const char entry[] = "/etc/pve-gpu-utils/vzdump.d/50-gpu";
+static const char enable_hint[] = "pve-gpu-hooks enable";
+
+/* what and why become the list's; one found before is not listed again. */
+static void add(struct findings *f, enum finding_level level, const char *topic, char *what,
+		char *why)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		const struct finding *old = &f->list[i];
+
+		if (old->level == level && strcmp(old->what, what) == 0
+		    && strcmp(old->why ? old->why : "", why ? why : "") == 0) {
+			free(what);
+			free(why);
+			return;
+		}
+	}
+	f->list = xgrow(f->list, f->n, &f->room, sizeof(*f->list));
+	f->list[f->n++] = (struct finding){ level, topic, what, why };
+}
+
+void findings_done(struct findings *f)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		free(f->list[i].what);
+		free(f->list[i].why);
+	}
+	free(f->list);
+	*f = (struct findings){ 0 };
+}
+
+const char *finding_level_name(enum finding_level level)
+{
+	static const char *const names[] = { "ok", "warn", "fail" };
+
+	return names[level];
+}
+
+bool protection_ha_refuses(const struct hostmodel *m, struct guest_id id)
+{
+	const struct guest *g = hostmodel_guest(m, id);
+
+	return g && g->ha && !m->config.ha_stop;
+}
+
+static void check_config(const struct hostmodel *m, struct findings *f)
+{
+	if (m->config_error)
+		add(f, FINDING_FAIL, "config", xstrdup(m->config_error),
+		    xstrdup("the hook stands aside until it is put right"));
+	else
+		add(f, FINDING_OK, "config", xstrdup("pve-gpu-utils.conf is well"), NULL);
+}
+
+/* A regular file that can be executed, as vzdump and the chain want it. */
+static bool is_script(const char *name, char **why)
+{
+	_cleanup_free_ char *path = root_path("%s", name);
+	struct stat st;
+
+	if (stat(path, &st) < 0) {
+		*why = xstrdup(strerror(errno));
+		return false;
+	}
+	if (!S_ISREG(st.st_mode) || !(st.st_mode & 0111)) {
+		*why = xstrdup(S_ISREG(st.st_mode) ? "not executable" : "no regular file");
+		return false;
+	}
+	return true;
+}
+
+static void check_hook(const struct job_defaults *d, struct findings *f)
+{
+	char *why = NULL;
+
+	if (!d->script) {
+		add(f, FINDING_FAIL, "hook", xstrdup("vzdump calls no hook script"),
+		    xstrdup(enable_hint));
+		return;
+	}
+	if (strcmp(d->script, PROTECTION_STUB) != 0)
+		add(f, FINDING_FAIL, "hook", xasprintf("vzdump calls %s instead", d->script),
+		    xstrdup("pve-gpu-hooks enable --chain, or --replace"));
+	else if (!is_script(PROTECTION_STUB, &why))
+		add(f, FINDING_FAIL, "hook", xasprintf("%s: %s", PROTECTION_STUB, why),
+		    xasprintf("every backup fails; %s", enable_hint));
+	else if (root_is_host() && !is_script(LIBEXECDIR "/vzdump-hook-chain", &why))
+		add(f, FINDING_FAIL, "hook", xasprintf(LIBEXECDIR "/vzdump-hook-chain: %s", why),
+		    xstrdup("install pve-gpu-utils again"));
+	else if (!is_script(entry, &why))
+		add(f, FINDING_FAIL, "hook", xasprintf("%s: %s", entry, why),
+		    xstrdup("the chain runs without the GPU hook; put it back, chmod +x"));
+	else
+		add(f, FINDING_OK, "hook", xstrdup("vzdump calls " PROTECTION_STUB), NULL);
+	free(why);
+	if (d->hookscript)
+		add(f, FINDING_WARN, "hook", xstrdup("hookscript: in /etc/vzdump.conf has no effect"),
+		    xstrdup("vzdump knows script: only"));
+}
+
+int protection_play(const struct hostmodel *m, const struct job *job, const char *mode, bool hooked,
+		    void (*each)(const struct plan_event *e, void *arg), void *arg,
+		    struct plan_outcome *outcome)
+{
+	_cleanup_free_ struct plan_guest *guests = hostmodel_plan_guests(m);
+	_cleanup_free_ struct guest_id *selected = NULL;
+	struct plan_job play = {
+		.contention = contention_new(&m->input),
+		.guests = guests,
+		.n = m->n_guests,
+		.stop_mode = mode && strcmp(mode, "stop") == 0,
+		.policy = m->config.restart,
+		.lookahead = m->config.lookahead,
+		.max_wait = (int64_t)m->config.max_wait * 60,
+		.stop_s = 30,
+		.start_s = 15,
+		.hooked = hooked,
+	};
+	int err = job_select(job, m->guests, m->n_guests, &selected, &play.n_selected);
+
+	play.selected = selected;
+	*outcome = (struct plan_outcome){ 0 };
+	plan_job(&play, each, arg, outcome);
+	contention_free(play.contention);
+	return err;
+}
+
+struct job_check {
+	const struct hostmodel *m;
+	struct findings *f;
+	bool stop_mode;
+	size_t failed;
+};
+
+static void check_event(const struct plan_event *e, void *arg)
+{
+	struct job_check *c = arg;
+	char a[GUEST_STRLEN], b[GUEST_STRLEN];
+	const struct guest *g;
+
+	guest_format(e->guest, a);
+	guest_format(e->because, b);
+	switch (e->kind) {
+	case PLAN_EV_BACKUP:
+		g = hostmodel_guest(c->m, e->guest);
+		if (!g)
+			break;
+		if (g->lock)
+			add(c->f, FINDING_WARN, "guest", xasprintf("%s is locked (%s)", a, g->lock),
+			    xstrdup("vzdump will not back it up while it is"));
+		if (c->stop_mode && g->ha && g->running) {
+			add(c->f, FINDING_FAIL, "guest",
+			    xasprintf("%s is managed by HA and backed up in stop mode", a),
+			    xstrdup("vzdump refuses that: use mode snapshot"));
+			c->failed++;
+		}
+		break;
+	case PLAN_EV_FAILED:
+		add(c->f, FINDING_FAIL, "guest", xasprintf("the backup of %s will fail", a),
+		    e->why ? xstrdup(e->why) : NULL);
+		c->failed++;
+		break;
+	case PLAN_EV_STOP:
+		if (!protection_ha_refuses(c->m, e->guest))
+			break;
+		add(c->f, FINDING_FAIL, "guest", xasprintf("the backup of %s will fail", b),
+		    xasprintf("%s has to stop for it, but HA manages it: set ha = stop", a));
+		c->failed++;
+		break;
+	case PLAN_EV_DONE:
+	case PLAN_EV_UP:
+	case PLAN_EV_UNIT_STOP:
+	case PLAN_EV_UNIT_UP:
+		break;
+	}
+}
+
+static void check_job(const struct hostmodel *m, const struct job *job,
+		      const struct job_defaults *d, struct findings *f)
+{
+	const char *mode = job->mode ? job->mode : d->mode ? d->mode : "snapshot";
+	struct job_check c = { .m = m, .f = f, .stop_mode = strcmp(mode, "stop") == 0 };
+	struct plan_outcome outcome;
+
+	if (!job->enabled) {
+		add(f, FINDING_WARN, "job", xasprintf("%s is disabled", job->id),
+		    xstrdup("nobody backs up its guests"));
+		return;
+	}
+	if (job->script && strcmp(job->script, PROTECTION_STUB) != 0) {
+		add(f, FINDING_FAIL, "job",
+		    xasprintf("%s has a script of its own: %s", job->id, job->script),
+		    xasprintf("it counts instead of vzdump.conf's; pvesh set /cluster/backup/%s"
+			      " --delete script", job->id));
+		return;
+	}
+	if (protection_play(m, job, mode, true, check_event, &c, &outcome) == -ENOENT) {
+		add(f, FINDING_WARN, "job", xasprintf("%s: there is no pool %s", job->id, job->pool),
+		    xstrdup("the job backs up nobody"));
+		return;
+	}
+	if (c.failed == 0)
+		add(f, FINDING_OK, "job",
+		    xasprintf("%s (%s, %s) backs up %zu guest%s here, stopping others %zu time%s",
+			      job->id, job->schedule ? job->schedule : "no schedule", mode,
+			      outcome.made, outcome.made == 1 ? "" : "s",
+			      outcome.interruptions, outcome.interruptions == 1 ? "" : "s"), NULL);
+	else
+		add(f, FINDING_FAIL, "job",
+		    xasprintf("%s (%s, %s): backups will fail", job->id,
+			      job->schedule ? job->schedule : "no schedule", mode),
+		    xstrdup("see the guests above"));
+}
+
+static void check_jobs(const struct hostmodel *m, const struct job_defaults *d, struct findings *f)
+{
+	_cleanup_free_ char *path = NULL;
+	struct job *jobs;
+	size_t n, here = 0;
+	int err = jobs_read(&jobs, &n, &path);
+
+	if (err) {
+		add(f, FINDING_FAIL, "job", xasprintf("%s: %s", path, strerror(-err)), NULL);
+		return;
+	}
+	for (size_t i = 0; i < n; i++) {
+		if (!job_is_for_node(&jobs[i], m->node))
+			continue;
+		here++;
+		check_job(m, &jobs[i], d, f);
+	}
+	if (here == 0)
+		add(f, FINDING_WARN, "job", xstrdup("no backup job for this node"), NULL);
+	jobs_free(jobs, n);
+}
+
+/* Containers lose a card for good that goes to a VM's backup and is not given back. */
+static void check_guests(const struct hostmodel *m, struct findings *f)
+{
+	if (m->has_bad_values)
+		add(f, FINDING_WARN, "guest", xstrdup("PVE drops or refuses some devices' settings"),
+		    xstrdup("pve-hostpci-ls and lxc-gpu-ls name them"));
+	for (size_t i = 0; i < m->n_assignments && !m->config.rebind; i++) {
+		const struct assignment *a = &m->assignments[i];
+		char name[GUEST_STRLEN];
+
+		if (a->guest.kind != GUEST_LXC)
+			continue;
+		add(f, FINDING_WARN, "guest",
+		    xasprintf("%s uses a GPU through the host's driver, and host-driver = leave",
+			      guest_format(a->guest, name)),
+		    xstrdup("after a VM's backup with that GPU it cannot start any more"));
+	}
+}
+
+static void check_boot(const struct hostmodel *m, struct findings *f)
+{
+	_cleanup_free_ char *link = root_path("/etc/systemd/system/multi-user.target.wants/"
+					      "pve-gpu-recover.service");
+	struct stat st;
+
+	if (m->config.boot_restart == CONFIG_BOOT_NO)
+		add(f, FINDING_OK, "boot", xstrdup("boot-restart = no"), NULL);
+	else if (lstat(link, &st) == 0)
+		add(f, FINDING_OK, "boot", xstrdup("pve-gpu-recover.service is enabled"), NULL);
+	else
+		add(f, FINDING_FAIL, "boot", xstrdup("pve-gpu-recover.service is not enabled"),
+		    xasprintf("after a power loss during a backup guests stay down; %s", enable_hint));
+}
+
+static void check_journal(struct findings *f)
+{
+	_cleanup_free_ char *path = state_journal_path();
+	struct state_file journal = { 0 };
+	int err = state_read(path, &journal);
+	bool alive;
+
+	if (err == -ENOENT) {
+		add(f, FINDING_OK, "journal", xstrdup("no guest is down for a backup"), NULL);
+		return;
+	}
+	if (err) {
+		add(f, FINDING_FAIL, "journal", xasprintf("%s: %s", path, err == -EBADMSG
+							  ? "damaged" : strerror(-err)),
+		    xstrdup("compare who runs with who should, then remove it"));
+		state_done(&journal);
+		return;
+	}
+	alive = journal.job_pid && state_is_this_boot(&journal)
+		&& state_is_alive(journal.job_pid, journal.job_start);
+	for (size_t i = 0; i < journal.n; i++) {
+		const struct state_entry *e = &journal.entries[i];
+
+		if (e->reason && strcmp(e->reason, "backup") == 0)
+			continue;
+		if (alive)
+			add(f, FINDING_OK, "journal",
+			    xasprintf("%s is down for the backup job that runs now", e->name), NULL);
+		else
+			add(f, FINDING_FAIL, "journal",
+			    xasprintf("%s was stopped by a backup job that is dead", e->name),
+			    xstrdup("vm-state-restore --recover"));
+	}
+	if (journal.n == 0)
+		add(f, FINDING_OK, "journal", xstrdup("no guest is down for a backup"), NULL);
+	state_done(&journal);
+}
+
+void protection_check(const struct hostmodel *m, struct findings *f)
+{
+	struct job_defaults d;
+	int err = job_defaults_read(&d);
+
+	*f = (struct findings){ 0 };
+	check_config(m, f);
+	if (err)
+		add(f, FINDING_FAIL, "hook", xasprintf("/etc/vzdump.conf: %s", strerror(-err)), NULL);
+	else
+		check_hook(&d, f);
+	check_guests(m, f);
+	check_jobs(m, &d, f);
+	check_boot(m, f);
+	check_journal(f);
+	job_defaults_done(&d);
+}
