@@ -42,13 +42,13 @@ total() {
 }
 
 # shellcheck disable=SC2317 # the scenarios call it
-# boot STEP off|kill: boot the scenario's disk for one step that ends in
+# boot STEP off|kill [SECONDS]: boot the scenario's disk for one step that ends in
 # power-off, or in the loss of power.
 boot() {
 	log=$work/$scenario-$1.log
 	rc=0
 	printf '  boot: %s\n' "$1"
-	"$lab/boot.sh" "$image" "$disk" "$log" "lab.scenario=$scenario" "lab.step=$1" || rc=$?
+	"$lab/boot.sh" -t "${3:-150}" "$image" "$disk" "$log" "lab.scenario=$scenario" "lab.step=$1" || rc=$?
 	ok=$(grep -ac '^lab: ok' "$log") || :
 	bad=$(grep -ac '^lab: FAIL' "$log") || :
 	case $2.$rc in

@@ -83,9 +83,15 @@ recovered() {
 	check "no backup lock is left" no_lock
 	check "the journal is empty" no_journal
 	check "pve-gpu-recover.service did its work" \
-		systemctl show -P Result -P ActiveState pve-gpu-recover
+		recovery_went_well
 	check "journalctl -u pve-gpu-recover tells of $1" said "$1" -u pve-gpu-recover
 	check "no unit failed" no_failed_unit
+}
+
+recovery_went_well() {
+	systemctl status --no-pager pve-gpu-recover
+	systemctl show -p Result -p ConditionResult pve-gpu-recover >/run/lab-recover
+	grep -qx Result=success /run/lab-recover && grep -qx ConditionResult=yes /run/lab-recover
 }
 
 no_failed_unit() {
