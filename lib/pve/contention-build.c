@@ -259,7 +259,8 @@ static void build_users(struct contention *c, size_t n_alt_fns)
 				for (size_t f = 0; f < c->alts[a].n_fns; f++)
 					c->users[n++] = (struct model_hold){ (unsigned)i,
 						c->alt_fns[c->alts[a].fn + f], c->entries[e].use,
-						c->entries[e].mdev_type };
+						c->entries[e].use == USE_MDEV ?
+						c->entries[e].mdev_type : NULL };
 	}
 	qsort(c->users, n, sizeof(*c->users), compare_holds);
 	for (size_t i = 0; i < n; i++) {

@@ -426,7 +426,8 @@ bool contention_guest_up(struct contention *c, struct guest_id id)
 
 		for (size_t f = 0; f < alt->n_fns; f++)
 			model_hold_add(c, (struct model_hold){ (unsigned)x, c->alt_fns[alt->fn + f],
-							       e->use, e->mdev_type });
+							       e->use, e->use == USE_MDEV ?
+							       e->mdev_type : NULL });
 	}
 	return true;
 }
@@ -464,4 +465,14 @@ bool contention_has_gpu(const struct contention *c, struct guest_id id)
 	int x = model_guest_find(c, id);
 
 	return x >= 0 && c->guests[x].n_entries > 0;
+}
+
+bool contention_has_choice(const struct contention *c, struct guest_id id)
+{
+	int x = model_guest_find(c, id);
+
+	for (size_t i = 0; x >= 0 && i < c->guests[x].n_entries; i++)
+		if (c->entries[c->guests[x].entry + i].n_alts > 1)
+			return true;
+	return false;
 }

@@ -146,6 +146,8 @@ void contention_guest_down(struct contention *c, struct guest_id x);
 bool contention_is_running(const struct contention *c, struct guest_id x);
 /* Has x a GPU at all (an assignment on this node)? */
 bool contention_has_gpu(const struct contention *c, struct guest_id x);
+/* Could PVE give x one device or another (a mapping with alternatives)? */
+bool contention_has_choice(const struct contention *c, struct guest_id x);
 
 /* Every guest, running or not, that could ever stand in x's way; allocated, sorted, may be empty. */
 size_t contention_rivals(const struct contention *c, struct guest_id x, struct guest_id **guests);

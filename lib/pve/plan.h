@@ -28,7 +28,7 @@ enum plan_action {
 struct plan_decision {
 	struct guest_id guest;
 	enum plan_action action;
-	struct guest_id because;	/* WAIT, BLOCKED; vmid 0: nobody to name (no device) */
+	struct guest_id because;	/* vmid 0: WAIT for the job's end, BLOCKED by no device */
 	unsigned round;			/* START: those of one round may start at a time, the next after them */
 };
 
