@@ -65,7 +65,13 @@ sub faults {
 	return (slurp("$S/faults") // '') =~ /^\Q$word\E(?:[ \t]+(.*?))?[ \t]*$/m ? ($1 // 1) : undef;
 }
 
-sub uptime { return (split ' ', slurp('/proc/uptime'))[0] }
+# Seconds since boot, as the C programs' CLOCK_BOOTTIME.
+sub uptime {
+	my $now = "\0" x 16;
+	syscall(sys_nr('clock_gettime'), 7, $now);
+	my ($s, $ns) = unpack('q2', $now);
+	return $s + $ns / 1e9;
+}
 sub now { return uptime() * conf('speed', 60) }	# simulated seconds, from some start
 
 # Sleep simulated seconds; a signal handler that dies ends it.
@@ -93,7 +99,7 @@ sub signal_die {
 sub sys_nr {
 	my ($name) = @_;
 	my $arm = (POSIX::uname())[4] eq 'aarch64';
-	my %nr = (unshare => $arm ? 97 : 272, setns => $arm ? 268 : 308);
+	my %nr = (unshare => $arm ? 97 : 272, clock_gettime => $arm ? 113 : 228);
 	return $nr{$name};
 }
 
@@ -715,8 +721,8 @@ sub vm_launch {
 			my ($mem) = ($c->{keys}{memory} // 512) =~ /(\d+)/;
 			my $timeout = ($mem > 30 * 1024 ? int($mem / 1024) : 30) * (@devices ? 4 : 1);
 			reserve($id, $timeout, 0, @held);
-			glob('/sys/class/iommu/*') or die "cannot prepare PCI pass-through, IOMMU not present\n"
-			    if @devices;
+			die "cannot prepare PCI pass-through, IOMMU not present\n"
+			    if @devices && !(() = glob('/sys/class/iommu/*'));
 			for my $d (@devices) {
 				push @args, prepare_device($id, $d);
 			}
