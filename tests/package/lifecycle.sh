@@ -121,7 +121,7 @@ compare() { # NAME CONTENT OPTION
 	ok "$1: install" install_again
 	rm -f /etc/vzdump.conf
 	[ -z "$2" ] || printf "$2" >/etc/vzdump.conf
-	pve-gpu-hooks enable $3 >/dev/null 2>&1
+	pve-gpu-hooks enable ${3:+"$3"} >/dev/null 2>&1
 	[ -z "${4:-}" ] || sh -c "$4"
 	cp /etc/vzdump.conf /tmp/enabled
 	pve-gpu-hooks disable >/dev/null 2>&1
@@ -129,7 +129,7 @@ compare() { # NAME CONTENT OPTION
 	# The state that enable made has to be there again for the purge.
 	rm -f /etc/vzdump.conf
 	[ -z "$2" ] || printf "$2" >/etc/vzdump.conf
-	pve-gpu-hooks enable $3 >/dev/null 2>&1
+	pve-gpu-hooks enable ${3:+"$3"} >/dev/null 2>&1
 	cp /tmp/enabled /etc/vzdump.conf
 	ok "$1: purge" pkg purge pve-gpu-utils
 	ok "$1: vzdump.conf as disable leaves it" cmp /etc/vzdump.conf /tmp/after-disable
