@@ -75,8 +75,7 @@ static void close_on_exec_from(unsigned first)
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 }
 
-/* vzdump gives its hooks a private mount namespace after the first container. */
-static void enter_init_mounts(void)
+void spawn_enter_init_mounts(void)
 {
 	struct stat own, init;
 	int fd;
@@ -109,7 +108,7 @@ static void child_exec(const struct spawn *s, const char *const argv[], int null
 
 	if (s->group) {
 		setsid();
-		enter_init_mounts();
+		spawn_enter_init_mounts();
 		if (chdir("/") < 0)
 			_exit(127);
 	}
@@ -401,60 +400,4 @@ int spawn_run(const char *const argv[], const struct spawn_opts *opts)
 	rc = spawn_result(&s);
 	spawn_done(&s);
 	return rc;
-}
-
-/* In the new process: replace what belongs to the caller. */
-static bool leave_stdio(void)
-{
-	int null = open_null();
-	struct stat st;
-
-	if (null < 0 || dup2(null, 0) < 0)
-		return false;
-	for (int fd = 1; fd <= 2; fd++)
-		if ((fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) && dup2(null, fd) < 0)
-			return false;
-	return true;
-}
-
-int spawn_daemon(void)
-{
-	_cleanup_close_ int tell_fd = -1;
-	_cleanup_close_ int told = -1;
-	int p[2], rc;
-	pid_t pid;
-	char byte = 0;
-
-	rc = make_pipe(p);
-	if (rc < 0)
-		return rc;
-	told = p[0];
-	tell_fd = p[1];
-	pid = fork();
-	if (pid < 0)
-		return -errno;
-	if (pid > 0) {
-		ssize_t n;
-
-		close(tell_fd);
-		tell_fd = -1;
-		waitpid(pid, NULL, 0);
-		do
-			n = read(told, &byte, 1);
-		while (n < 0 && errno == EINTR);
-		return n == 1 ? 1 : -ECHILD;
-	}
-	if (setsid() < 0 || (pid = fork()) < 0)
-		_exit(1);
-	if (pid > 0)
-		_exit(0);
-	enter_init_mounts();
-	if (chdir("/") < 0 || !leave_stdio() || write(tell_fd, &byte, 1) != 1)
-		_exit(1);
-	/* the parent's lock files and pipes are not ours to hold */
-	close(told);
-	close(tell_fd);
-	told = tell_fd = -1;
-	close_range(3, ~0U, 0);
-	return 0;
 }

@@ -76,12 +76,10 @@ void spawn_done(struct spawn *s);
 int spawn_run(const char *const argv[], const struct spawn_opts *opts);
 
 /*
- * Go on in a process of our own: new session, not our caller's child, mount
- * namespace of process 1, no descriptor of the caller's but a stdout or stderr
- * that is a regular file. Returns 0 in the new process, 1 in the old one once
- * the new one is set up, or -errno.
+ * Leave a mount namespace that is not the one of process 1: vzdump gives its
+ * hooks a private one, where mounts made by a start would stay. Best effort.
  */
-int spawn_daemon(void);
+void spawn_enter_init_mounts(void);
 
 /* Is systemd this host's init? */
 bool spawn_has_systemd(void);

@@ -51,6 +51,11 @@ void state_entry_done(struct state_entry *e)
 	*e = (struct state_entry){ 0 };
 }
 
+bool state_is_backup(const struct state_entry *e)
+{
+	return e->reason && strcmp(e->reason, "backup") == 0;
+}
+
 void state_done(struct state_file *f)
 {
 	for (size_t i = 0; i < f->n; i++)

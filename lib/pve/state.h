@@ -58,6 +58,9 @@ int state_write(const char *path, const struct state_file *f);
 void state_done(struct state_file *f);
 void state_entry_done(struct state_entry *e);
 
+/* Is it a guest whose backup starts a paused kvm, rather than one that was stopped? */
+bool state_is_backup(const struct state_entry *e);
+
 /* Fill boot_id, time and node as of now. 0 or -errno. */
 int state_stamp(struct state_file *f);
 /* Was it written in this boot? */

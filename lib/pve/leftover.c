@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/msg.h"
+#include "base/spawn.h"
+#include "base/xalloc.h"
+#include "pci/bind.h"
+#include "pci/iommu.h"
+#include "pve/assignment.h"
+#include "pve/holder.h"
+#include "pve/leftover.h"
+#include "pve/power.h"
+
+enum {
+	LOOK_EVERY = 250,	/* ms */
+	STATUS_LIMIT = 20,	/* s for qm status */
+	STOP_LIMIT = 120,	/* s for qm stop: it asks QEMU for 60, then kills */
+	UNLOCK_LIMIT = 30,	/* s */
+	GONE_LIMIT = 60,	/* s from the end of a kvm to that of its devices */
+	COME_UP_LIMIT = 10,	/* s */
+	STATUS_AFTER = 2000,	/* ms before qm is asked what it is that still runs */
+};
+
+static void keep_text(const char *line, void *arg)
+{
+	snprintf(arg, 128, "%s", line);
+}
+
+static int run_qm(const char *path, const char *verb, uint32_t vmid, const char *option,
+		  unsigned limit, char said[128])
+{
+	_cleanup_free_ char *number = xasprintf("%u", vmid);
+	const char *argv[] = { path, verb, number, option, NULL };
+	struct spawn_opts opts = { .timeout = limit, .line = keep_text, .arg = said };
+
+	said[0] = '\0';
+	return spawn_run(argv, &opts);
+}
+
+/* Is what runs there a kvm that was started for a backup and waits? */
+static bool is_paused_kvm(struct guest_id id)
+{
+	char said[128];
+
+	return id.kind == GUEST_QEMU
+		&& run_qm(POWER_QM, "status", id.vmid, NULL, STATUS_LIMIT, said) == 0
+		&& strcmp(said, "status: prelaunch") == 0;
+}
+
+static char *record_path(const char *guest)
+{
+	_cleanup_free_ char *dir = state_drivers_dir();
+	char *path = xasprintf("%s/%s", dir, guest);
+
+	*strrchr(path, '/') = '-';
+	return path;
+}
+
+/* Functions that the guest's record names: those whose vGPU type has to be gone. */
+static struct pciaddr *recorded(struct guest_id id, size_t *n)
+{
+	char name[GUEST_STRLEN];
+	_cleanup_free_ char *path = record_path(guest_format(id, name));
+	struct bind_record *recs = NULL;
+	struct pciaddr *addrs;
+
+	*n = 0;
+	if (bind_records_read(path, &recs, n) < 0)
+		*n = 0;
+	addrs = xcalloc(*n + 1, sizeof(*addrs));
+	for (size_t i = 0; i < *n; i++)
+		addrs[i] = recs[i].addr;
+	bind_records_free(recs, *n);
+	return addrs;
+}
+
+int leftover_wait(struct guest_id id, unsigned seconds)
+{
+	int64_t begin = spawn_now(), now = begin;
+	_cleanup_free_ struct pciaddr *addrs = NULL;
+	bool asked = false;
+	size_t n;
+
+	addrs = recorded(id, &n);
+	for (;; now = spawn_now()) {
+		_cleanup_free_ char *left = NULL;
+		bool runs = guest_is_running(id, NULL, NULL);
+
+		if (!runs && (id.kind == GUEST_LXC
+			      || holder_is_released(id.vmid, addrs, n, &left)))
+			return 0;
+		if (runs && !asked && now - begin > STATUS_AFTER) {
+			asked = true;
+			if (!is_paused_kvm(id) && guest_is_running(id, NULL, NULL))
+				return -EBUSY;
+		}
+		if (now - begin > (int64_t)seconds * 1000)
+			return -ETIMEDOUT;
+		nanosleep(&(struct timespec){ .tv_nsec = LOOK_EVERY * 1000000L }, NULL);
+	}
+}
+
+static int fail(const char *name, const char *what, int rc, const char *said)
+{
+	if (rc < 0)
+		say("%s: %s: %s", name, what, strerror(-rc));
+	else
+		say("%s: %s: exit code %d%s%s", name, what, rc, said[0] ? ": " : "", said);
+	return rc < 0 ? rc : -EIO;
+}
+
+/* End the paused kvm, if there is one, and take the lock back. */
+static int clear_guest(const struct state_entry *e)
+{
+	const char *tool = e->id.kind == GUEST_QEMU ? POWER_QM : POWER_PCT;
+	char said[128];
+	struct guest g;
+	bool locked;
+	int rc;
+
+	rc = guest_find(e->name, &g);
+	if (rc < 0)
+		return rc == -ENOENT ? 0 : rc;
+	locked = g.lock && strcmp(g.lock, "backup") == 0;
+	guest_done(&g);
+	if (!locked)
+		return 0;
+	/* killed in the middle of its start, the kvm may yet come up: its reservation tells */
+	if (!guest_is_running(e->id, NULL, NULL))
+		leftover_wait(e->id, COME_UP_LIMIT);
+	if (is_paused_kvm(e->id)) {
+		say_warn("%s: ending the paused kvm that a broken-off backup left", e->name);
+		rc = run_qm(POWER_QM, "stop", e->id.vmid, "--skiplock", STOP_LIMIT, said);
+		if (rc != 0)
+			return fail(e->name, "qm stop --skiplock", rc, said);
+		rc = leftover_wait(e->id, GONE_LIMIT);
+		if (rc < 0)
+			return fail(e->name, "its backup kvm does not go away", rc, "");
+	}
+	say_warn("%s: taking back the lock that a broken-off backup left", e->name);
+	rc = run_qm(tool, "unlock", e->id.vmid, NULL, UNLOCK_LIMIT, said);
+	return rc == 0 ? 0 : fail(e->name, "unlock", rc, said);
+}
+
+int leftover_clear(const struct state_file *journal)
+{
+	int first = 0;
+
+	for (size_t i = 0; i < journal->n; i++) {
+		const struct state_entry *e = &journal->entries[i];
+		int rc;
+
+		if (!e->is_guest)
+			continue;
+		rc = clear_guest(e);
+		if (rc == 0 && state_is_backup(e))
+			rc = state_journal_remove(e->name, e->reason);
+		if (rc < 0 && first == 0)
+			first = rc;
+	}
+	return first;
+}
+
+/* Is the function, or another one of its group, in a running VM's hands? */
+static bool is_in_use(const struct pciaddr *addr, const struct assignment *a, size_t n)
+{
+	int group = iommu_group_of(addr);
+
+	for (size_t i = 0; i < n; i++) {
+		if (a[i].guest.kind != GUEST_QEMU || a[i].state != ASSIGNMENT_RUNNING
+		    || !a[i].has_addr || !a[i].held)
+			continue;
+		if (pciaddr_compare(&a[i].addr, addr) == 0
+		    || (group >= 0 && iommu_group_of(&a[i].addr) == group))
+			return true;
+	}
+	return false;
+}
+
+static void tell_bound(const struct pciaddr *addr, int err, void *arg)
+{
+	char text[PCIADDR_STRLEN];
+
+	(void)arg;
+	if (err == 0)
+		say_info("%s: back with its driver", pciaddr_format(addr, text));
+	else
+		say_warn("%s: not given back to its driver: %s", pciaddr_format(addr, text),
+			 strerror(-err));
+}
+
+static int restore_record(const char *path)
+{
+	struct bind_record *recs = NULL, *mine;
+	struct assignment *a = NULL;
+	size_t n = 0, n_a = 0, n_mine = 0;
+	int rc = bind_records_read(path, &recs, &n);
+
+	if (rc < 0) {
+		errno = -rc;
+		say_errno("%s", path);
+		if (rc == -EBADMSG)
+			unlink(path);
+		return rc;
+	}
+	rc = assignments_load(&a, &n_a);
+	if (rc < 0 && rc != -EBADMSG) {
+		bind_records_free(recs, n);
+		return rc;
+	}
+	/* who holds a function now has it for himself, and is not torn away from it */
+	mine = xcalloc(n + 1, sizeof(*mine));
+	for (size_t i = 0; i < n; i++)
+		if (!is_in_use(&recs[i].addr, a, n_a))
+			mine[n_mine++] = recs[i];
+	rc = bind_restore(mine, n_mine, tell_bound, NULL);
+	if (rc == 0 || rc == -ENODEV)
+		unlink(path);
+	free(mine);
+	assignments_free(a, n_a);
+	bind_records_free(recs, n);
+	return rc;
+}
+
+static bool has_backup_entry(const struct state_file *f, const char *file)
+{
+	for (size_t i = 0; f && i < f->n; i++) {
+		const struct state_entry *e = &f->entries[i];
+		const char *number = strrchr(e->name, '/') + 1;
+
+		if (state_is_backup(e) && strncmp(file, "qemu-", 5) == 0
+		    && strcmp(file + 5, number) == 0)
+			return true;
+	}
+	return false;
+}
+
+int leftover_drivers(const struct config *cfg, const char *guest, const struct state_file *journal)
+{
+	_cleanup_free_ char *dirname = state_drivers_dir();
+	_cleanup_closedir_ DIR *dir = NULL;
+	struct dirent *d;
+	int rc, first = 0;
+
+	if (guest) {
+		_cleanup_free_ char *path = record_path(guest);
+
+		if (access(path, F_OK) < 0)
+			return 0;
+		return cfg->rebind ? restore_record(path) : unlink(path) < 0 ? -errno : 0;
+	}
+	dir = opendir(dirname);
+	if (!dir)
+		return errno == ENOENT ? 0 : -errno;
+	while ((d = readdir(dir))) {
+		_cleanup_free_ char *path = NULL;
+
+		if (d->d_name[0] == '.' || has_backup_entry(journal, d->d_name))
+			continue;
+		path = xasprintf("%s/%s", dirname, d->d_name);
+		rc = cfg->rebind ? restore_record(path) : unlink(path) < 0 ? -errno : 0;
+		if (rc < 0 && first == 0)
+			first = rc;
+	}
+	return first;
+}
+
+void leftover_forget_drivers(void)
+{
+	_cleanup_free_ char *dirname = state_drivers_dir();
+	_cleanup_closedir_ DIR *dir = opendir(dirname);
+	struct dirent *d;
+
+	while (dir && (d = readdir(dir)))
+		if (d->d_name[0] != '.')
+			unlinkat(dirfd(dir), d->d_name, 0);
+}
