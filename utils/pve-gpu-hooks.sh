@@ -35,7 +35,7 @@ usage() {
 	cat <<'END'
 Usage: pve-gpu-hooks [-R DIR] enable [--chain | --replace] [-n]
        pve-gpu-hooks [-R DIR] disable [-n]
-       pve-gpu-hooks [-R DIR] status | plan [-j] | example
+       pve-gpu-hooks [-R DIR] status | plan | example  [-j]
 
   enable             let vzdump call the hook: sets "script:" in /etc/vzdump.conf
     --chain          call the script that is set there now after the hook
@@ -45,7 +45,7 @@ Usage: pve-gpu-hooks [-R DIR] enable [--chain | --replace] [-n]
   plan               what the backup jobs would stop and start, changing nothing
   example            print a pve-gpu-utils.conf for the guests of this host
 
-  -j, --json         print JSON Lines (plan)
+  -j, --json         print JSON Lines (status, plan)
   -n, --dry-run      show the change of /etc/vzdump.conf, make none
   -R, --root=DIR     use DIR as the system root
   -h, --help         print this help and exit
@@ -354,11 +354,13 @@ while [ $# -gt 0 ]; do
 done
 [ "$root" != / ] || root=''
 case $command in
-enable) [ -z "$json" ] || wrong_use "-j is for plan" ;;
+enable) [ -z "$json" ] || wrong_use "-j is for status and plan" ;;
 '') wrong_use "which command? enable, disable, status, plan or example" ;;
 *)
 	[ -z "$how" ] || wrong_use "--$how is for enable"
-	[ -z "$json" ] || [ "$command" = plan ] || wrong_use "-j is for plan"
+	case $json.$command in
+	-j.disable | -j.example) wrong_use "-j is for status and plan" ;;
+	esac
 	[ "$dry_run" = no ] || [ "$command" = disable ] || wrong_use "-n is for enable and disable"
 	;;
 esac
