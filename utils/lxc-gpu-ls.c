@@ -1,5 +1,28 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-int main(void)
+/* lxc-gpu-ls - list the GPU functions that containers are given and hold */
+#include "pve/listcmd.h"
+
+static const char usage[] =
+	"Usage: lxc-gpu-ls [-0Hjqrv] [-a | -N NODE] [-o FIELD,...] [-R DIR]\n"
+	"                  [--section SECTION] [VMID...]\n"
+	"List the PCI functions behind the GPU device nodes that containers are given.\n\n"
+	"  -0, --null           end records with NUL, not newline\n"
+	"  -H, --header         first print a line with the names of the fields\n"
+	"  -N, --node=NODE      the containers of this node of the cluster\n"
+	"  -R, --root=DIR       use DIR as the system root\n"
+	"  -a, --all            the containers of all nodes\n"
+	"  -j, --json           print one JSON object a line\n"
+	"  -o, --output=FIELDS  guest,key,alt,addr,mdev_type,mapping,state,node,status,held\n"
+	"  -q, --quiet          no warnings\n"
+	"  -r, --raw            TAB-separated records on a terminal too\n"
+	"  -v, --verbose        say more\n"
+	"      --section=NAME   effective (default), current, pending, or a snapshot\n"
+	"  -h, --help           print this help and exit\n"
+	"  -V, --version        print the version and exit\n";
+
+int main(int argc, char *argv[])
 {
-	return 70;
+	static const struct listcmd cmd = { GUEST_LXC, usage, assignments_lxc };
+
+	return listcmd_main(&cmd, argc, argv);
 }

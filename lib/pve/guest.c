@@ -83,11 +83,16 @@ static int compare_guests(const void *a, const void *b)
 	return guest_compare(&((const struct guest *)a)->id, &((const struct guest *)b)->id);
 }
 
-static int compare_vmids(const void *a, const void *b)
+int guest_compare_number(const void *a, const void *b)
 {
 	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
 
 	return (x > y) - (x < y);
+}
+
+bool guest_vmids_have(const uint32_t *vmids, size_t n, uint32_t vmid)
+{
+	return n > 0 && bsearch(&vmid, vmids, n, sizeof(*vmids), guest_compare_number);
 }
 
 char *guest_local_node(void)
@@ -134,7 +139,7 @@ static int running_containers(uint32_t **vmids, size_t *n)
 		list[used++] = vmid;
 	}
 	if (used > 0)
-		qsort(list, used, sizeof(*list), compare_vmids);
+		qsort(list, used, sizeof(*list), guest_compare_number);
 	for (size_t i = 0; i < used; i++)
 		if (kept == 0 || list[kept - 1] != list[i])
 			list[kept++] = list[i];
@@ -175,8 +180,8 @@ bool guest_is_running(struct guest_id id, pid_t *pid, uint64_t *start_time)
 		_cleanup_free_ uint32_t *vmids = NULL;
 		size_t n;
 
-		if (running_containers(&vmids, &n) == 0 && n > 0)
-			runs = bsearch(&id.vmid, vmids, n, sizeof(*vmids), compare_vmids);
+		if (running_containers(&vmids, &n) == 0)
+			runs = guest_vmids_have(vmids, n, id.vmid);
 	}
 	if (pid)
 		*pid = runs ? proc.pid : 0;
@@ -225,8 +230,7 @@ static int add_kind(struct guests *all, const char *node, enum guest_kind kind,
 			guestfacts_read(&g, buf.data, buf.len);
 		g.node = xstrdup(node);
 		g.ha = guestfacts_is_ha(&all->ha, g.id);
-		if (n_running > 0 && bsearch(&g.id.vmid, running, n_running,
-					     sizeof(*running), compare_vmids))
+		if (guest_vmids_have(running, n_running, g.id.vmid))
 			g.running = kind == GUEST_LXC
 				    || guest_is_running(g.id, &g.pid, &g.start_time);
 		all->list = xgrow(all->list, all->n, &all->room, sizeof(g));

@@ -29,6 +29,10 @@ const char *guest_format(struct guest_id id, char buf[GUEST_STRLEN]);
 int guest_compare(const void *a, const void *b);
 int guest_compare_vmid(const void *a, const void *b);
 
+/* Plain VMIDs: order, and membership in a sorted list. */
+int guest_compare_number(const void *a, const void *b);
+bool guest_vmids_have(const uint32_t *vmids, size_t n, uint32_t vmid);
+
 /* Name of this node: the last part of the link /etc/pve/local, else the host name up to its first dot. */
 char *guest_local_node(void);
 

@@ -30,13 +30,6 @@ static int compare_entries(const void *a, const void *b)
 	return (x->node > y->node) - (x->node < y->node);
 }
 
-static int compare_vmids(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 /* "100.conf", and nothing that PVE itself would not take for a config. */
 static bool parse_name(const char *name, uint32_t *vmid)
 {
@@ -112,7 +105,7 @@ static int list_node(struct guestdir *dir, uint32_t node, size_t *room,
 	while ((de = readdir(d))) {
 		if (!parse_name(de->d_name, &vmid))
 			continue;
-		if (vmids && !bsearch(&vmid, vmids, n_vmids, sizeof(*vmids), compare_vmids))
+		if (vmids && !guest_vmids_have(vmids, n_vmids, vmid))
 			continue;
 		dir->entries = xgrow(dir->entries, dir->n, room, sizeof(*dir->entries));
 		dir->entries[dir->n++] = (struct guestdir_entry){ vmid, node };

@@ -168,7 +168,8 @@ static bool add_list(struct hostpci_host *host, const char *list, const struct m
 		struct element e;
 
 		if (!parse_element(p, len, &e)) {
-			*why = xasprintf("'%.*s' can be no PCI function", (int)len, p);
+			*why = xasprintf("'%.*s' can be no PCI function",
+					 len < 80 ? (int)len : 80, p);
 			return false;
 		}
 		row.status = "ok";

@@ -53,7 +53,7 @@ void hostpci_host_done(struct hostpci_host *host);
 const struct pcidev *hostpci_host_find(struct hostpci_host *host, const struct pciaddr *addr);
 
 struct hostpci_row {
-	int index;		/* N of hostpciN; -1 for "args:", HOSTPCI_MAX unknown */
+	int index;		/* N of hostpciN; the caller may use HOSTPCI_MAX and up for others */
 	int alt;		/* alternative of a mapping, from 0 */
 	bool has_addr;		/* false: no-mapping */
 	bool is_slot;		/* a slot as configured: missing, or another node's */

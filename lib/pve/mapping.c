@@ -121,7 +121,7 @@ static void add_map(struct reader *r, const char *value)
 	map.text = xstrdup(value);
 	if (!propstr_parse(&map_schema, map.text, strlen(value), values, &why)) {
 		free(map.text);
-		complain(r, xasprintf("%s: map: %s", m->id, why));
+		complain(r, xasprintf("%.80s: map: %s", m->id, why));
 		free(why);
 		return;
 	}
@@ -142,11 +142,11 @@ static bool take_scalar(struct reader *r, const char *key, const char *value, bo
 	const char *wrong = is_bool && value ? propstr_check_bool(value) : NULL;
 
 	if (*seen) {
-		complain(r, xasprintf("%s: duplicate attribute '%s'", r->at->id, key));
+		complain(r, xasprintf("%.80s: duplicate attribute '%s'", r->at->id, key));
 		return false;
 	}
 	if (wrong) {
-		complain(r, xasprintf("%s: %s: '%s' %s", r->at->id, key, value, wrong));
+		complain(r, xasprintf("%.80s: %s: '%.80s' %s", r->at->id, key, value, wrong));
 		return false;
 	}
 	*seen = true;
@@ -160,7 +160,7 @@ static void take_attribute(struct reader *r, char *line)
 	size_t n = strcspn(key, BLANKS), end = strlen(key);
 
 	if (key == line || n == 0) {
-		complain(r, xasprintf("not an indented attribute, ignored: '%s'%s", line,
+		complain(r, xasprintf("not an indented attribute, ignored: '%.80s'%s", line,
 				      key == line ? " (a section ends at an empty line only)" : ""));
 		return;
 	}
@@ -172,7 +172,7 @@ static void take_attribute(struct reader *r, char *line)
 		value = key + n + 1 + strspn(key + n + 1, BLANKS);
 	}
 	if (value && strchr(value, '\r'))
-		complain(r, xasprintf("%s: %s: contains a line feed", r->at->id, key));
+		complain(r, xasprintf("%.80s: %s: contains a line feed", r->at->id, key));
 	else if (strcmp(key, "map") == 0 && value)
 		add_map(r, value);
 	else if (strcmp(key, "mdev") == 0 && take_scalar(r, key, value, true, &r->has_mdev))
@@ -183,7 +183,7 @@ static void take_attribute(struct reader *r, char *line)
 	else if (strcmp(key, "live-migration-capable") == 0)
 		take_scalar(r, key, value, true, &r->has_live);
 	else if (strcmp(key, "mdev") != 0)
-		complain(r, xasprintf("%s: unexpected or empty property '%s'", r->at->id, key));
+		complain(r, xasprintf("%.80s: unexpected or empty property '%.80s'", r->at->id, key));
 }
 
 static void take_header(struct reader *r, char *line)
@@ -191,14 +191,14 @@ static void take_header(struct reader *r, char *line)
 	size_t n = strcspn(line, BLANKS);
 
 	if (n == 0 || line[n + strspn(line + n, BLANKS)]) {
-		complain(r, xasprintf("no section header, ignored: '%s'", line));
+		complain(r, xasprintf("no section header, ignored: '%.80s'", line));
 		return;
 	}
 	line[n] = '\0';
 	r->inside = true;
 	r->at = NULL;
 	if (!pveconf_is_config_id(line, n)) {
-		complain(r, xasprintf("invalid configuration ID '%s', section skipped", line));
+		complain(r, xasprintf("invalid configuration ID '%.80s', section skipped", line));
 		return;
 	}
 	r->m->list = xgrow(r->m->list, r->m->n, &r->room, sizeof(*r->m->list));

@@ -42,12 +42,12 @@ static bool take_part(const struct propstr_schema *schema, char *part,
 
 	if (!equals) {
 		if (schema->default_key < 0) {
-			*why = xasprintf("'%s': value without a key", part);
+			*why = xasprintf("'%.80s': value without a key", part);
 			return false;
 		}
 		i = (size_t)schema->default_key;
 	} else if (equals == part || equals[1] == '\0') {
-		*why = xasprintf("'%s': missing key or value", part);
+		*why = xasprintf("'%.80s': missing key or value", part);
 		return false;
 	} else {
 		*equals = '\0';
@@ -79,7 +79,7 @@ static bool check_values(const struct propstr_schema *schema, const char *values
 		if (values[i] && key->check)
 			wrong = key->check(values[i]);
 		if (wrong) {
-			*why = xasprintf("%s: '%s' %s", key->name, values[i], wrong);
+			*why = xasprintf("%s: '%.80s' %s", key->name, values[i], wrong);
 			return false;
 		}
 	}
@@ -105,7 +105,7 @@ bool propstr_parse(const struct propstr_schema *schema, char *text, size_t len,
 			return false;
 	}
 	if (unknown) {
-		*why = xasprintf("unknown key '%s'", unknown);
+		*why = xasprintf("unknown key '%.80s'", unknown);
 		return false;
 	}
 	return check_values(schema, values, why);

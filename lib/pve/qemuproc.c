@@ -100,13 +100,6 @@ void qemuproc_done(struct qemuproc *p)
 	*p = (struct qemuproc){ 0 };
 }
 
-static int compare_vmids(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
 int qemuproc_candidates(uint32_t **vmids, size_t *n)
 {
 	_cleanup_free_ char *path = root_path("/run/qemu-server");
@@ -132,7 +125,7 @@ int qemuproc_candidates(uint32_t **vmids, size_t *n)
 		list[used++] = vmid;
 	}
 	if (used > 0)
-		qsort(list, used, sizeof(*list), compare_vmids);
+		qsort(list, used, sizeof(*list), guest_compare_number);
 	*vmids = TAKE_PTR(list);
 	*n = used;
 	return 0;
