@@ -319,11 +319,17 @@ static void build_guests(struct contention *c, const struct assignment *const *s
 		c->guests[kept++] = c->guests[i];
 	}
 	c->n_guests = kept;
+	for (size_t i = 0; i < c->in.n_refused; i++) {
+		int refused = model_guest_find(c, c->in.refused[i]);
+
+		if (refused >= 0)
+			c->guests[refused].never_stop = true;
+	}
 	if (!cfg || cfg->n_never_stop == 0)
 		return;
 	for (size_t i = 0; i < kept; i++)
-		c->guests[i].never_stop = bsearch(&c->guests[i].id.vmid, cfg->never_stop,
-						  cfg->n_never_stop, sizeof(uint32_t), compare_vmids);
+		c->guests[i].never_stop |= bsearch(&c->guests[i].id.vmid, cfg->never_stop,
+						  cfg->n_never_stop, sizeof(uint32_t), compare_vmids) != NULL;
 }
 
 struct contention *contention_new(const struct contention_input *in)

@@ -172,6 +172,32 @@ static void load_members(struct contention_facts *f, const struct config *cfg)
 	}
 }
 
+/* With ha = refuse a managed guest cannot be stopped: a plan has to do without it. */
+static void load_refused(struct contention_facts *f, const struct assignment *a, size_t n)
+{
+	_cleanup_free_ char *path = root_path("/etc/pve/ha/resources.cfg");
+	const struct guest_id *last = NULL;
+	size_t room = 0;
+
+	if (access(path, F_OK) < 0)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		struct guest guest = { 0 };
+		char name[GUEST_STRLEN];
+
+		if (a[i].state != ASSIGNMENT_RUNNING || (last && guest_compare(last, &a[i].guest) == 0))
+			continue;
+		last = &a[i].guest;
+		if (guest_find(guest_format(a[i].guest, name), &guest) != 0)
+			continue;
+		if (guest.ha) {
+			f->refused = xgrow(f->refused, f->n_refused, &room, sizeof(*f->refused));
+			f->refused[f->n_refused++] = guest.id;
+		}
+		guest_done(&guest);
+	}
+}
+
 int contention_facts_load(struct contention_facts *f, const struct assignment *a, size_t n,
 			  const struct config *cfg, const struct guest_id *x)
 {
@@ -190,6 +216,8 @@ int contention_facts_load(struct contention_facts *f, const struct assignment *a
 		rc = add_dev(f, &f->host_users[i].addr);
 	if (cfg)
 		load_members(f, cfg);
+	if (cfg && !cfg->ha_stop)
+		load_refused(f, a, n);
 	return rc;
 }
 
@@ -204,6 +232,7 @@ void contention_facts_done(struct contention_facts *f)
 	free(f->vgpus);
 	free(f->host_users);
 	free(f->members);
+	free(f->refused);
 	*f = (struct contention_facts){ 0 };
 }
 
@@ -216,5 +245,6 @@ struct contention_input contention_facts_input(const struct contention_facts *f,
 		.types = f->types, .n_types = f->n_types, .config = cfg,
 		.host_users = f->host_users, .n_host_users = f->n_host_users, .node = node,
 		.vgpus = f->vgpus, .n_vgpus = f->n_vgpus,
-		.members = f->members, .n_members = f->n_members };
+		.members = f->members, .n_members = f->n_members,
+		.refused = f->refused, .n_refused = f->n_refused };
 }

@@ -610,7 +610,7 @@ static char *explain_never(const struct search *s)
 	}
 	if (!text)
 		return xstrdup("what is in the way may not be stopped");
-	char *why = xasprintf("%s in the way, which never-stop protects", text);
+	char *why = xasprintf("%s in the way, not to be stopped (never-stop, or HA with ha = refuse)", text);
 
 	free(text);
 	return why;

@@ -50,6 +50,8 @@ struct contention_input {
 	size_t n_vgpus;
 	const struct contention_member *members;	/* of this node; also those without an assignment */
 	size_t n_members;
+	const struct guest_id *refused;	/* not to be stopped beside never_stop: HA guests with ha = refuse */
+	size_t n_refused;
 };
 
 /* What contention_input needs of this host, read for the given assignments. */
@@ -64,12 +66,14 @@ struct contention_facts {
 	size_t n_host_users;
 	struct contention_member *members;
 	size_t n_members;
+	struct guest_id *refused;
+	size_t n_refused;
 };
 
 /*
  * Read sysfs for every function that the assignments name, the GPUs' processes
- * (only where x, NULL for none, could take a function from a host driver) and
- * the state of guests that only the configuration names.
+ * (only where x, NULL for none, could take a function from a host driver), who
+ * is managed by HA, and the state of guests that only the configuration names.
  * 0 or -errno; a function that is gone is left out. contention_facts_done() in any case.
  */
 int contention_facts_load(struct contention_facts *f, const struct assignment *a, size_t n,
