@@ -171,6 +171,9 @@ backup_start() {
 	for line in $plan; do
 		name=${line%%"$tab"*}
 		if ! vm-state-save --journal "$name" "conflict:$guest"; then
+			for name in $stops; do
+				vm-state-save --forget "$name" "conflict:$guest" || :
+			done
 			aside "the journal cannot be written"
 			return 0
 		fi
