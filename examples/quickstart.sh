@@ -80,7 +80,8 @@ apt_get() {
 }
 build_needs() {
 	apt_get update
-	apt_get install --no-install-recommends build-essential procps
+	# The simulated host needs the last three.
+	apt_get install --no-install-recommends build-essential perl iproute2 hostname
 	apt_get build-dep --no-install-recommends "$work/build/tree"
 }
 build() {
@@ -93,7 +94,7 @@ install_it() {
 }
 
 do_step "copying the sources" "$top/tests/copy-tree.sh" "$work/build/tree"
-do_step "installing what the build needs" build_needs
+do_step "installing what build and play need" build_needs
 do_step "building the packages" build
 do_step "installing pve-gpu-utils" install_it
 echo

@@ -137,7 +137,7 @@ log_name() {
 
 # Run a command as one test: check LABEL SECONDS COMMAND...
 # Exit 77 is a skip, and the last line that it printed says why. When it ends
-# with a line "N passed, N failed, N skipped" those are counted instead.
+# with "N passed, N failed, N skipped" or "N checks, N failed" those count instead.
 check() {
 	label=$1
 	limit=$2
@@ -149,8 +149,11 @@ check() {
 	wait "$running"
 	rc=$?
 	spent=$(($(date +%s) - begin))
-	totals=$(tail -n 1 "$log" | sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p')
-	if [ "$rc" -eq 124 ] || [ "$rc" -eq 137 ]; then
+	totals=$(tail -n 1 "$log" | sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p
+		s/^.*: \([0-9]*\) checks, \([0-9]*\) failed$/\1 \2/p' | awk 'NF == 2 { $1 -= $2; $3 = 0 } { print }')
+	if [ "$rc" -eq 77 ] && [ "${totals#0 }" != "$totals" ]; then
+		skipped "$label: $(grep -Ev '^[0-9]+ passed' "$log" | tail -n 1)"
+	elif [ "$rc" -eq 124 ] || [ "$rc" -eq 137 ]; then
 		failed "$label: still running after $limit s" "$log"
 	elif [ -n "$totals" ]; then
 		count_totals "$totals"
@@ -349,9 +352,7 @@ each_script() {
 	shift 2
 	found=
 	for script; do
-		if ! [ -f "$script" ] || ! [ -x "$script" ]; then
-			continue
-		fi
+		[ -f "$script" ] || continue
 		found=1
 		check "$rung $(basename "$script" .sh)" "$limit" "$script"
 	done
@@ -359,10 +360,12 @@ each_script() {
 }
 
 rung_sim() {
-	need procps || return
+	need build-essential perl iproute2 hostname util-linux procps || return
 	installed_tree || return
-	PVE_SIM_INSTALLED=$work/installed
-	export PVE_SIM_INSTALLED
+	PVE_SIM_DESTDIR=$work/installed
+	PVE_SIM_BUILD=$work/sim-build
+	export PVE_SIM_DESTDIR PVE_SIM_BUILD
+	prepare "build of the simulated programs" 120 "$work/source/tests/pve-sim/sim" build "$PVE_SIM_BUILD" || return
 	each_script 900 sim "$work/source"/tests/sim_*.sh
 }
 

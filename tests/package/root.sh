@@ -26,6 +26,7 @@ run)
 	exec unshare --mount --pid --fork --kill-child sh -ec '
 		dir=$1
 		shift
+		mount --bind "$dir" "$dir"
 		mount -t proc proc "$dir/proc"
 		mount --rbind /dev "$dir/dev"
 		[ ! -e /etc/resolv.conf ] || cp -L /etc/resolv.conf "$dir/etc/resolv.conf"
