@@ -128,14 +128,14 @@ int pcidev_fill(struct pcidev *dev, unsigned what)
 	path = root_path("/sys/bus/pci/devices/%s", pciaddr_format(&dev->addr, addr));
 	if (access(path, F_OK) < 0)
 		return -errno;
+	if (what & PCIDEV_BIND)
+		fill_bind(dev);
 	if (what & PCIDEV_IDENT) {
 		int rc = fill_ident_of(dev);
 
 		if (rc < 0)
 			return access(path, F_OK) < 0 ? -ENOENT : rc;
 	}
-	if (what & PCIDEV_BIND)
-		fill_bind(dev);
 	return 0;
 }
 

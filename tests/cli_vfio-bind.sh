@@ -1,0 +1,164 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# vfio-bind on a text fixture: nothing moves there, so the sequences are read
+# from -n, and the record files are real.
+set -eu
+src=${TEST_SRC:-$(dirname "$0")}
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+root=$dir/root
+PVE_GPU_ROOT=$root
+export PVE_GPU_ROOT
+sh "$src/mktree.sh" "$src/fixtures/bind-host.tree" "$root"
+devices=$root/sys/bus/pci/devices
+failed=0
+
+fail() { echo "FAIL: $*" >&2; failed=1; }
+
+# expect RC COMMAND...: stdout to $dir/out, stderr to $dir/err.
+expect() {
+	want=$1
+	shift
+	rc=0
+	"$@" >"$dir/out" 2>"$dir/err" || rc=$?
+	[ "$rc" -eq "$want" ] || { fail "$* exited $rc, not $want"; cat "$dir/err" >&2; }
+}
+says() { grep -qF -- "$1" "$dir/err" || { fail "not said: $1"; cat "$dir/err" >&2; }; }
+silent() { [ ! -s "$dir/err" ] || { fail "said something"; cat "$dir/err" >&2; }; }
+prints() { cat >"$dir/want"; diff -u "$dir/want" "$dir/out" >&2 || fail "$1"; }
+unchanged() {
+	find "$root" -type f -exec cksum {} + | sort >"$dir/now"
+	cmp -s "$dir/before" "$dir/now" || fail "$1: the tree was changed"
+}
+find "$root" -type f -exec cksum {} + | sort >"$dir/before"
+
+# The group goes as a whole, without its bridge; override before unbind.
+expect 0 vfio-bind -n --to vfio-pci 01:00.0
+silent
+prints "to vfio-pci" <<EOF
+echo vfio-pci > $devices/0000:01:00.0/driver_override
+echo 0000:01:00.0 > $devices/0000:01:00.0/driver/unbind
+echo 0000:01:00.0 > $root/sys/bus/pci/drivers_probe
+echo vfio-pci > $devices/0000:01:00.1/driver_override
+echo 0000:01:00.1 > $devices/0000:01:00.1/driver/unbind
+echo 0000:01:00.1 > $root/sys/bus/pci/drivers_probe
+EOF
+unchanged "-n"
+
+# Both functions named: no member twice. One: only what was named.
+expect 0 vfio-bind -n -t vfio-pci 0000:01:00.1 00000000:01:00.0
+[ "$(wc -l <"$dir/out")" -eq 6 ] || fail "a member was bound twice"
+expect 0 vfio-bind -n -1 --to vfio-pci 01:00.1
+prints "--one" <<EOF
+echo vfio-pci > $devices/0000:01:00.1/driver_override
+echo 0000:01:00.1 > $devices/0000:01:00.1/driver/unbind
+echo 0000:01:00.1 > $root/sys/bus/pci/drivers_probe
+EOF
+
+# A host driver leaves no override behind.
+expect 0 vfio-bind -n -1 --to snd_hda_intel 01:00.0
+prints "to a host driver" <<EOF
+echo snd_hda_intel > $devices/0000:01:00.0/driver_override
+echo 0000:01:00.0 > $devices/0000:01:00.0/driver/unbind
+echo 0000:01:00.0 > $root/sys/bus/pci/drivers_probe
+echo > $devices/0000:01:00.0/driver_override
+EOF
+
+# Right already: nothing to write.
+expect 0 vfio-bind -n --to host 01:00.0
+prints "to host, already there" </dev/null
+expect 0 vfio-bind -n --to vfio-pci 04:00.0
+prints "to vfio-pci, already there" </dev/null
+
+# Held by a guest; used by a host's process; not there; no function; a bridge.
+expect 75 vfio-bind -n --to host 04:00.0
+says "0000:04:00.0: in use by process 4711"
+expect 75 vfio-bind -n --to vfio-pci 05:00.0
+says "0000:05:00.0: in use by process 1234 (ollama) of unit/ollama.service"
+expect 0 vfio-bind -n -f --to vfio-pci 05:00.0
+expect 66 vfio-bind -n --to vfio-pci 0a:00.0
+says "0000:0a:00.0: no such function"
+expect 64 vfio-bind -n --to vfio-pci 01:00
+expect 64 vfio-bind -n --to vfio-pci 0000:01:00.0/../0000:00:1f.2
+expect 69 vfio-bind -n --to vfio-pci 00:01.0
+says "0000:00:01.0: a bridge cannot be bound"
+expect 69 vfio-bind -n --to xe 01:00.0
+says "driver xe is not loaded: modprobe xe"
+
+# What the host lives on.
+for how in "--to vfio-pci" "--record $dir/record"; do
+	# shellcheck disable=SC2086
+	expect 69 vfio-bind $how 02:00.0
+	says "0000:03:00.0: network card eno1 is up"
+	# shellcheck disable=SC2086
+	expect 69 vfio-bind $how 00:1f.2
+	says "0000:00:1f.2: disk sda2 is mounted on /"
+done
+[ ! -e "$dir/record" ] || fail "a refused record was written"
+expect 0 vfio-bind -n -f --to vfio-pci 00:1f.2
+says "taken all the same"
+unchanged "refusals"
+
+# The record.
+expect 0 vfio-bind --record "$dir/record" 01:00.1 04:00.0
+silent
+printf '#addr\tdriver\tdriver_override\n0000:01:00.0\tnvidia\t-\n0000:01:00.1\tsnd_hda_intel\t-\n0000:04:00.0\tvfio-pci\tvfio-pci\n#end 3\n' >"$dir/want"
+diff -u "$dir/want" "$dir/record" >&2 || fail "record"
+[ "$(stat -c %a "$dir/record")" = 600 ] || fail "mode of the record"
+unchanged "--record"
+expect 0 vfio-bind -n --record "$dir/other" 01:00.1
+[ ! -e "$dir/other" ] || fail "-n wrote a record"
+expect 71 vfio-bind --record "$dir/no/such/folder" 01:00.1
+says "$dir/no/such/folder: No such file or directory"
+[ ! -e "$dir/no" ] || fail "a folder was made"
+
+# Nothing to restore; then one that is not as recorded.
+expect 0 vfio-bind --restore "$dir/record"
+silent
+unchanged "--restore"
+ln -sfn ../../../../bus/pci/drivers/vfio-pci "$root/sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0/driver"
+expect 0 vfio-bind -n --restore "$dir/record"
+prints "--restore" <<EOF
+echo nvidia > $devices/0000:01:00.0/driver_override
+echo 0000:01:00.0 > $devices/0000:01:00.0/driver/unbind
+echo 0000:01:00.0 > $root/sys/bus/pci/drivers_probe
+echo > $devices/0000:01:00.0/driver_override
+EOF
+
+# Killed after one of two was bound, and run again: FILE keeps what was before.
+expect 0 vfio-bind -n --to vfio-pci --record "$dir/record" 01:00.0
+grep -q '^# record 2 functions in ' "$dir/out" || fail "-n does not tell of the record"
+expect 69 vfio-bind --to vfio-pci --record "$dir/record" 01:00.0
+says "0000:01:00.1: driver vfio-pci did not take it"
+printf '#addr\tdriver\tdriver_override\n0000:01:00.0\tnvidia\t-\n0000:01:00.1\tsnd_hda_intel\t-\n#end 2\n' >"$dir/want"
+diff -u "$dir/want" "$dir/record" >&2 || fail "the record of the first run is lost"
+says "putting back what was changed"
+
+# A function that is gone is said and skipped; a file that is cut is not believed.
+printf '#addr\tdriver\tdriver_override\n0000:0a:00.0\tnvidia\t-\n#end 1\n' >"$dir/record"
+expect 0 vfio-bind --restore "$dir/record"
+says "0000:0a:00.0: gone since it was recorded; skipped"
+printf '0000:01:00.0\tnvidia\t-\n' >"$dir/record"
+expect 65 vfio-bind --restore "$dir/record"
+says "$dir/record: not a complete record"
+printf 'a\000b\n#end 1\n' >"$dir/record"
+expect 65 vfio-bind --restore "$dir/record"
+expect 66 vfio-bind --restore "$dir/none"
+expect 71 vfio-bind --restore "$dir"
+
+# Wrong use.
+expect 64 vfio-bind
+expect 64 vfio-bind 01:00.0
+expect 64 vfio-bind --to vfio-pci
+expect 64 vfio-bind --to ../x 01:00.0
+expect 64 vfio-bind --restore x 01:00.0
+expect 64 vfio-bind --restore x --to host
+expect 64 vfio-bind --nope
+says "Try 'vfio-bind --help'."
+expect 0 vfio-bind --help
+[ "$(wc -l <"$dir/out")" -le 24 ] || fail "--help is long"
+expect 0 vfio-bind --version
+grep -q '^vfio-bind (pve-gpu-utils) ' "$dir/out" || fail "--version"
+expect 74 sh -c "vfio-bind --help >/dev/full"
+
+exit $failed
