@@ -12,6 +12,7 @@
 #include "base/root.h"
 #include "base/xalloc.h"
 #include "pve/protection.h"
+#include "pve/rehearsal.h"
 
 enum { EXIT_UNPROTECTED = 1 };
 
@@ -69,165 +70,62 @@ static int show_status(const struct hostmodel *m, const struct record_opts *opts
 	return failed ? EXIT_UNPROTECTED : EX_OK;
 }
 
-/* What happens around the backup of one guest. */
-struct step {
-	struct guest_id guest;
-	bool failed;
-	char *stops;		/* owned; "qemu/100,unit/ollama.service"; NULL */
-	char *starts;		/* owned; who is started again once it is done */
-	char *why;		/* owned; of the failure */
-};
-
-struct play {
-	const struct hostmodel *m;
-	struct step *steps;	/* owned */
-	size_t n, room;
-};
-
-static struct step *step_of(struct play *p, struct guest_id guest)
+static void print_steps(const struct rehearsal *r, const char *schedule)
 {
-	for (size_t i = p->n; i > 0; i--)
-		if (guest_compare(&p->steps[i - 1].guest, &guest) == 0)
-			return &p->steps[i - 1];
-	p->steps = xgrow(p->steps, p->n, &p->room, sizeof(*p->steps));
-	p->steps[p->n] = (struct step){ .guest = guest };
-	return &p->steps[p->n++];
-}
+	static const char *const ways[] = {
+		[REHEARSAL_STOPPED] = "is backed up as it lies",
+		[REHEARSAL_STARTED] = "is started for its backup",
+		[REHEARSAL_RUNNING] = "is backed up as it runs",
+		[REHEARSAL_RESTARTED] = "is shut down and started again by vzdump itself",
+	};
 
-static void append(char **list, const char *word)
-{
-	char *longer = xasprintf("%s%s%s", *list ? *list : "", *list ? "," : "", word);
-
-	free(*list);
-	*list = longer;
-}
-
-static void play_event(const struct plan_event *e, void *arg)
-{
-	struct play *p = arg;
-	_cleanup_free_ char *unit = e->unit ? xasprintf("unit/%s", e->unit) : NULL;
-	char name[GUEST_STRLEN];
-	struct step *s;
-
-	guest_format(e->guest, name);
-	switch (e->kind) {
-	case PLAN_EV_BACKUP:
-	case PLAN_EV_DONE:
-		step_of(p, e->guest);
-		break;
-	case PLAN_EV_FAILED:
-		s = step_of(p, e->guest);
-		s->failed = true;
-		if (!s->why && e->why)
-			s->why = xstrdup(e->why);
-		break;
-	case PLAN_EV_STOP:
-	case PLAN_EV_UNIT_STOP:
-		s = step_of(p, e->because);
-		append(&s->stops, unit ? unit : name);
-		if (!unit && protection_ha_refuses(p->m, e->guest)) {
-			s->failed = true;
-			free(s->why);
-			s->why = xasprintf("%s is managed by HA, and ha = refuse", name);
-		}
-		break;
-	case PLAN_EV_UP:
-	case PLAN_EV_UNIT_UP:
-		if (p->n)
-			append(&p->steps[p->n - 1].starts, unit ? unit : name);
-		break;
-	}
-}
-
-/* How a guest's backup goes: the word of the record, and for people. */
-static const struct way {
-	const char *word, *text;
-} ways[] = {
-	{ "stopped", "is backed up as it lies" },
-	{ "started", "is started for its backup" },
-	{ "running", "is backed up as it runs" },
-	{ "restarted", "is shut down and started again by vzdump itself" },
-};
-
-static const struct way *way_of(const struct guest *g, bool stop_mode)
-{
-	if (g && g->running)
-		return &ways[stop_mode ? 3 : 2];
-	return &ways[g && g->id.kind == GUEST_QEMU && g->has_disk && !g->template];
-}
-
-static void print_steps(const struct play *p, const char *schedule, bool stop_mode)
-{
-	for (size_t i = 0; i < p->n; i++) {
-		const struct step *s = &p->steps[i];
-		const struct guest *g = hostmodel_guest(p->m, s->guest);
+	for (size_t i = 0; i < r->n; i++) {
+		const struct rehearsal_step *s = &r->steps[i];
 		char name[GUEST_STRLEN];
 
 		printf("%-8s %-12s ", schedule, guest_format(s->guest, name));
 		if (s->failed)
 			printf("FAILS: %s", s->why ? s->why : "its GPU is in use");
 		else
-			fputs(way_of(g, stop_mode)->text, stdout);
+			fputs(ways[s->way], stdout);
 		if (s->stops && !s->failed)
-			printf("; stops %s for it", s->stops);
+			printf("; stops %s", s->reasons ? s->reasons : s->stops);
 		if (s->starts)
 			printf("; starts %s again after it", s->starts);
 		putchar('\n');
 	}
 }
 
-static void put_steps(struct record_writer *w, const struct play *p, const struct job *job,
-		      bool stop_mode)
-{
-	for (size_t i = 0; i < p->n; i++) {
-		const struct step *s = &p->steps[i];
-		char name[GUEST_STRLEN];
-
-		record_put(w, (const char *const[]){
-			job->id, job->schedule, guest_format(s->guest, name),
-			way_of(hostmodel_guest(p->m, s->guest), stop_mode)->word,
-			s->failed ? "failed" : "made", s->stops, s->starts, s->why });
-	}
-}
-
-static void play_done(struct play *p)
-{
-	for (size_t i = 0; i < p->n; i++) {
-		free(p->steps[i].stops);
-		free(p->steps[i].starts);
-		free(p->steps[i].why);
-	}
-	free(p->steps);
-}
-
 /* One job. w: NULL for the text that people read. */
 static void show_job(const struct hostmodel *m, const struct job *job,
 		     const struct job_defaults *d, struct record_writer *w)
 {
-	const char *mode = job->mode ? job->mode : d->mode ? d->mode : "snapshot";
-	const char *schedule = job->schedule ? job->schedule : "-";
-	bool stop_mode = strcmp(mode, "stop") == 0;
-	bool hooked = !job->script || strcmp(job->script, PROTECTION_STUB) == 0;
-	struct plan_outcome outcome;
-	struct play p = { .m = m };
+	struct rehearsal r;
+	size_t failed = 0;
 
-	protection_play(m, job, mode, hooked, play_event, &p, &outcome);
-	if (w) {
-		put_steps(w, &p, job, stop_mode);
-	} else {
-		size_t failed = 0;
+	if (rehearsal_run(m, job, d, &r) < 0)
+		say_warn("%s: there is no pool %s", job->id, job->pool);
+	for (size_t i = 0; i < r.n; i++) {
+		const struct rehearsal_step *s = &r.steps[i];
+		char name[GUEST_STRLEN];
 
-		for (size_t i = 0; i < p.n; i++)
-			failed += p.steps[i].failed;
-		printf("%s: mode %s%s%s\n", job->id, mode,
-		       hooked ? "" : ", without the hook: it has a script of its own, ",
-		       hooked ? "" : job->script);
-		print_steps(&p, schedule, stop_mode);
-		printf("%zu of %zu backed up, %zu interruption%s, about %.0f min of downtime if a "
-		       "backup takes 10\n\n", p.n - failed, p.n, outcome.interruptions,
-		       outcome.interruptions == 1 ? "" : "s", outcome.downtime / 60);
+		failed += s->failed;
+		if (w)
+			record_put(w, (const char *const[]){
+				job->id, job->schedule, guest_format(s->guest, name),
+				rehearsal_way_name(s->way), s->failed ? "failed" : "made",
+				s->stops, s->starts, s->why });
 	}
-	play_done(&p);
+	if (!w) {
+		printf("%s: mode %s%s%s\n", job->id, r.mode,
+		       r.hooked ? "" : ", without the hook: it has a script of its own, ",
+		       r.hooked ? "" : job->script);
+		print_steps(&r, job->schedule ? job->schedule : "-");
+		printf("%zu of %zu backed up, %zu interruption%s, about %.0f min of downtime if a "
+		       "backup takes 10\n\n", r.n - failed, r.n, r.outcome.interruptions,
+		       r.outcome.interruptions == 1 ? "" : "s", r.outcome.downtime / 60);
+	}
+	rehearsal_done(&r);
 }
 
 static int show_plan(const struct hostmodel *m, const struct record_opts *opts)
@@ -260,7 +158,7 @@ static int show_plan(const struct hostmodel *m, const struct record_opts *opts)
 	err = job_defaults_read(&d);
 	if (err)
 		say_warn("/etc/vzdump.conf: %s", strerror(-err));
-	if (!d.script || strcmp(d.script, PROTECTION_STUB) != 0)
+	if (!d.script || strcmp(d.script, REHEARSAL_STUB) != 0)
 		say_warn("the hook is not enabled; this is what it would do");
 	for (size_t i = 0; i < n; i++) {
 		if (!jobs[i].enabled || !job_is_for_node(&jobs[i], m->node))

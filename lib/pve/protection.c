@@ -7,7 +7,9 @@
 #include "base/cleanup.h"
 #include "base/root.h"
 #include "base/xalloc.h"
+#include "pve/jobs.h"
 #include "pve/protection.h"
+#include "pve/rehearsal.h"
 #include "pve/state.h"
 
 static const char entry[] = "/etc/pve-gpu-utils/vzdump.d/50-gpu";
@@ -48,13 +50,6 @@ const char *finding_level_name(enum finding_level level)
 	return names[level];
 }
 
-bool protection_ha_refuses(const struct hostmodel *m, struct guest_id id)
-{
-	const struct guest *g = hostmodel_guest(m, id);
-
-	return g && g->ha && !m->config.ha_stop;
-}
-
 static void check_config(const struct hostmodel *m, struct findings *f)
 {
 	if (m->config_error)
@@ -90,11 +85,11 @@ static void check_hook(const struct job_defaults *d, struct findings *f)
 		    xstrdup(enable_hint));
 		return;
 	}
-	if (strcmp(d->script, PROTECTION_STUB) != 0)
+	if (strcmp(d->script, REHEARSAL_STUB) != 0)
 		add(f, FINDING_FAIL, "hook", xasprintf("vzdump calls %s instead", d->script),
 		    xstrdup("pve-gpu-hooks enable --chain, or --replace"));
-	else if (!is_script(PROTECTION_STUB, &why))
-		add(f, FINDING_FAIL, "hook", xasprintf("%s: %s", PROTECTION_STUB, why),
+	else if (!is_script(REHEARSAL_STUB, &why))
+		add(f, FINDING_FAIL, "hook", xasprintf("%s: %s", REHEARSAL_STUB, why),
 		    xasprintf("every backup fails; %s", enable_hint));
 	else if (root_is_host() && !is_script(LIBEXECDIR "/vzdump-hook-chain", &why))
 		add(f, FINDING_FAIL, "hook", xasprintf(LIBEXECDIR "/vzdump-hook-chain: %s", why),
@@ -103,125 +98,73 @@ static void check_hook(const struct job_defaults *d, struct findings *f)
 		add(f, FINDING_FAIL, "hook", xasprintf("%s: %s", entry, why),
 		    xstrdup("the chain runs without the GPU hook; put it back, chmod +x"));
 	else
-		add(f, FINDING_OK, "hook", xstrdup("vzdump calls " PROTECTION_STUB), NULL);
+		add(f, FINDING_OK, "hook", xstrdup("vzdump calls " REHEARSAL_STUB), NULL);
 	free(why);
 	if (d->hookscript)
 		add(f, FINDING_WARN, "hook", xstrdup("hookscript: in /etc/vzdump.conf has no effect"),
 		    xstrdup("vzdump knows script: only"));
 }
 
-int protection_play(const struct hostmodel *m, const struct job *job, const char *mode, bool hooked,
-		    void (*each)(const struct plan_event *e, void *arg), void *arg,
-		    struct plan_outcome *outcome)
+/* What one guest's backup brings; false when it is not made. */
+static bool check_step(const struct hostmodel *m, const struct rehearsal_step *s,
+		       struct findings *f)
 {
-	_cleanup_free_ struct plan_guest *guests = hostmodel_plan_guests(m);
-	_cleanup_free_ struct guest_id *selected = NULL;
-	struct plan_job play = {
-		.contention = contention_new(&m->input),
-		.guests = guests,
-		.n = m->n_guests,
-		.stop_mode = mode && strcmp(mode, "stop") == 0,
-		.policy = m->config.restart,
-		.lookahead = m->config.lookahead,
-		.max_wait = (int64_t)m->config.max_wait * 60,
-		.stop_s = 30,
-		.start_s = 15,
-		.hooked = hooked,
-	};
-	int err = job_select(job, m->guests, m->n_guests, &selected, &play.n_selected);
+	const struct guest *g = hostmodel_guest(m, s->guest);
+	char name[GUEST_STRLEN];
 
-	play.selected = selected;
-	*outcome = (struct plan_outcome){ 0 };
-	plan_job(&play, each, arg, outcome);
-	contention_free(play.contention);
-	return err;
-}
-
-struct job_check {
-	const struct hostmodel *m;
-	struct findings *f;
-	bool stop_mode;
-	size_t failed;
-};
-
-static void check_event(const struct plan_event *e, void *arg)
-{
-	struct job_check *c = arg;
-	char a[GUEST_STRLEN], b[GUEST_STRLEN];
-	const struct guest *g;
-
-	guest_format(e->guest, a);
-	guest_format(e->because, b);
-	switch (e->kind) {
-	case PLAN_EV_BACKUP:
-		g = hostmodel_guest(c->m, e->guest);
-		if (!g)
-			break;
-		if (g->lock)
-			add(c->f, FINDING_WARN, "guest", xasprintf("%s is locked (%s)", a, g->lock),
-			    xstrdup("vzdump will not back it up while it is"));
-		if (c->stop_mode && g->ha && g->running) {
-			add(c->f, FINDING_FAIL, "guest",
-			    xasprintf("%s is managed by HA and backed up in stop mode", a),
-			    xstrdup("vzdump refuses that: use mode snapshot"));
-			c->failed++;
-		}
-		break;
-	case PLAN_EV_FAILED:
-		add(c->f, FINDING_FAIL, "guest", xasprintf("the backup of %s will fail", a),
-		    e->why ? xstrdup(e->why) : NULL);
-		c->failed++;
-		break;
-	case PLAN_EV_STOP:
-		if (!protection_ha_refuses(c->m, e->guest))
-			break;
-		add(c->f, FINDING_FAIL, "guest", xasprintf("the backup of %s will fail", b),
-		    xasprintf("%s has to stop for it, but HA manages it: set ha = stop", a));
-		c->failed++;
-		break;
-	case PLAN_EV_DONE:
-	case PLAN_EV_UP:
-	case PLAN_EV_UNIT_STOP:
-	case PLAN_EV_UNIT_UP:
-		break;
+	guest_format(s->guest, name);
+	if (g && g->lock)
+		add(f, FINDING_WARN, "guest", xasprintf("%s is locked (%s)", name, g->lock),
+		    xstrdup("vzdump will not back it up while it is"));
+	if (g && g->ha && s->way == REHEARSAL_RESTARTED) {
+		add(f, FINDING_FAIL, "guest",
+		    xasprintf("%s is managed by HA and backed up in stop mode", name),
+		    xstrdup("vzdump refuses that: use mode snapshot"));
+		return false;
 	}
+	if (s->failed)
+		add(f, FINDING_FAIL, "guest", xasprintf("the backup of %s will fail", name),
+		    s->why ? xstrdup(s->why) : NULL);
+	return !s->failed;
 }
 
 static void check_job(const struct hostmodel *m, const struct job *job,
 		      const struct job_defaults *d, struct findings *f)
 {
-	const char *mode = job->mode ? job->mode : d->mode ? d->mode : "snapshot";
-	struct job_check c = { .m = m, .f = f, .stop_mode = strcmp(mode, "stop") == 0 };
-	struct plan_outcome outcome;
+	const char *schedule = job->schedule ? job->schedule : "no schedule";
+	struct rehearsal r;
+	size_t failed = 0;
 
 	if (!job->enabled) {
 		add(f, FINDING_WARN, "job", xasprintf("%s is disabled", job->id),
 		    xstrdup("nobody backs up its guests"));
 		return;
 	}
-	if (job->script && strcmp(job->script, PROTECTION_STUB) != 0) {
+	if (job->script && strcmp(job->script, REHEARSAL_STUB) != 0) {
 		add(f, FINDING_FAIL, "job",
 		    xasprintf("%s has a script of its own: %s", job->id, job->script),
 		    xasprintf("it counts instead of vzdump.conf's; pvesh set /cluster/backup/%s"
 			      " --delete script", job->id));
 		return;
 	}
-	if (protection_play(m, job, mode, true, check_event, &c, &outcome) == -ENOENT) {
+	if (rehearsal_run(m, job, d, &r) < 0) {
 		add(f, FINDING_WARN, "job", xasprintf("%s: there is no pool %s", job->id, job->pool),
 		    xstrdup("the job backs up nobody"));
+		rehearsal_done(&r);
 		return;
 	}
-	if (c.failed == 0)
-		add(f, FINDING_OK, "job",
-		    xasprintf("%s (%s, %s) backs up %zu guest%s here, stopping others %zu time%s",
-			      job->id, job->schedule ? job->schedule : "no schedule", mode,
-			      outcome.made, outcome.made == 1 ? "" : "s",
-			      outcome.interruptions, outcome.interruptions == 1 ? "" : "s"), NULL);
-	else
+	for (size_t i = 0; i < r.n; i++)
+		failed += !check_step(m, &r.steps[i], f);
+	if (failed)
 		add(f, FINDING_FAIL, "job",
-		    xasprintf("%s (%s, %s): backups will fail", job->id,
-			      job->schedule ? job->schedule : "no schedule", mode),
-		    xstrdup("see the guests above"));
+		    xasprintf("%s (%s, %s): %zu of %zu backups will fail", job->id, schedule,
+			      r.mode, failed, r.n), xstrdup("see the guests above"));
+	else
+		add(f, FINDING_OK, "job",
+		    xasprintf("%s (%s, %s) backs up %zu guest%s here; others stop %zu time%s for it",
+			      job->id, schedule, r.mode, r.n, r.n == 1 ? "" : "s",
+			      r.outcome.interruptions, r.outcome.interruptions == 1 ? "" : "s"), NULL);
+	rehearsal_done(&r);
 }
 
 static void check_jobs(const struct hostmodel *m, const struct job_defaults *d, struct findings *f)

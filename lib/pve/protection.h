@@ -5,13 +5,7 @@
 
 #include <stddef.h>
 
-#include "pve/guest.h"
 #include "pve/hostmodel.h"
-#include "pve/jobs.h"
-#include "pve/plan.h"
-
-/* What vzdump is to call, as /etc/vzdump.conf names it. */
-#define PROTECTION_STUB "/etc/pve-gpu-utils/vzdump-hook"
 
 enum finding_level {
 	FINDING_OK,
@@ -35,16 +29,5 @@ struct findings {
 void protection_check(const struct hostmodel *m, struct findings *f);
 void findings_done(struct findings *f);
 const char *finding_level_name(enum finding_level level);
-
-/*
- * Play a job as it would go now. mode: the job's own or the default's.
- * each: as for plan_job(). 0, or -ENOENT when the job's pool is not there.
- */
-int protection_play(const struct hostmodel *m, const struct job *job, const char *mode, bool hooked,
-		    void (*each)(const struct plan_event *e, void *arg), void *arg,
-		    struct plan_outcome *outcome);
-
-/* Would guest-stop refuse this guest? Managed by HA while ha = refuse. */
-bool protection_ha_refuses(const struct hostmodel *m, struct guest_id id);
 
 #endif
