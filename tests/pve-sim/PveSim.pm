@@ -301,7 +301,7 @@ sub vm_state {
 	return 'stopped' if !vm_pid($id);
 	my $state = slurp("$S/state/$id") // 'running';
 	$state =~ s/\s+$//;
-	return $state;
+	return $state eq 'gone' ? 'running' : $state;
 }
 
 sub vm_signal {

@@ -272,6 +272,7 @@ int main(int argc, char **argv)
 	dup2(i, 2);
 
 	why = live(paused);
+	put_state("gone\n");
 	if (why)
 		event("down", why);
 	else
