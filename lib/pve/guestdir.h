@@ -40,7 +40,7 @@ int guestdir_open(struct guestdir *dir, enum guest_kind kind, const char *node,
 void guestdir_close(struct guestdir *dir);
 
 /*
- * Read one config: four system calls. 0, -ENOENT, or another -errno as of
+ * Read one config: three system calls. 0, -ENOENT, or another -errno as of
  * readfile_at(); a link that leads nowhere is -ENOLINK.
  */
 int guestdir_read(const struct guestdir *dir, const struct guestdir_entry *e,
