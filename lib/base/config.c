@@ -1,21 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/stat.h>
-
-#include <ini.h>
 
 #include "base/cleanup.h"
 #include "base/config.h"
-#include "base/readfile.h"
+#include "base/inifile.h"
 #include "base/root.h"
 #include "base/xalloc.h"
 
 enum {
-	FILE_MAX = 1024 * 1024,
 	VMID_MIN = 100,
 	VMID_MAX = 999999999,
 };
@@ -28,25 +22,10 @@ static const char *const restart_names[] = {
 	[CONFIG_RESTART_JOB_END] = "job-end",
 };
 
-struct parser {
+struct loader {
 	struct config *cfg;
-	const char *next;	/* text not yet handed to libinih */
-	const char *end;
-	unsigned long line;
 	uint64_t seen;		/* bit i: keys[i] was met */
-	char *problem;		/* owned; the first one, with its line number in problem_line */
-	unsigned long problem_line;
 };
-
-static void complain(struct parser *p, char *problem)
-{
-	if (p->problem) {
-		free(problem);
-		return;
-	}
-	p->problem = problem;
-	p->problem_line = p->line;
-}
 
 /* Next word of a list (blanks or commas between) as a fresh string; NULL at its end. */
 static char *next_word(const char **list)
@@ -339,84 +318,21 @@ static const struct key {
 	{ "gpu-groups", "group", true, set_group, "an address and guests" },
 };
 
-/* libinih's handler: 1 goes on, 0 is an error. */
-static int take(void *arg, const char *section, const char *name, const char *value)
+static char *take(void *arg, const char *section, const char *name, const char *value)
 {
-	struct parser *p = arg;
+	struct loader *l = arg;
 
-	if (p->problem)
-		return 0;
-	if (!*section) {
-		complain(p, xasprintf("'%s' stands before the first [section]", name));
-		return 0;
-	}
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		if (strcmp(keys[i].section, section) != 0 || strcmp(keys[i].name, name) != 0)
 			continue;
-		if (p->seen & UINT64_C(1) << i && !keys[i].repeats)
-			complain(p, xasprintf("'%s' is set a second time", name));
-		else if (!keys[i].set(p->cfg, value))
-			complain(p, xasprintf("%s: '%s' is not %s", name, value, keys[i].wants));
-		p->seen |= UINT64_C(1) << i;
-		return !p->problem;
-	}
-	complain(p, xasprintf("unknown key '%s' in [%s]", name, section));
-	return 0;
-}
-
-/* libinih does not report a section without keys, nor cuts its name aloud. */
-static bool is_known_section(const char *line, size_t len)
-{
-	const char *close = memchr(line, ']', len);
-	size_t name_len, rest;
-
-	if (!close)
-		return false;
-	name_len = (size_t)(close - line) - 1;
-	rest = 1 + strspn(close + 1, " \t\r");
-	if (close + rest < line + len && close[rest] != ';' && close[rest] != '#')
-		return false;
-	for (size_t i = 0; i < ARRAY_SIZE(sections); i++)
-		if (strlen(sections[i]) == name_len && strncmp(line + 1, sections[i], name_len) == 0)
-			return true;
-	return false;
-}
-
-/*
- * fgets(3) for libinih. Its versions differ in what they do with a line that is
- * longer than their buffer (55 takes the rest for a new line) and all of them
- * take an indented line for a continuation: so no line is handed over that is
- * too long, and none with leading blanks.
- */
-static char *read_line(char *buf, int size, void *arg)
-{
-	struct parser *p = arg;
-	const char *line = p->next;
-	size_t len;
-
-	if (p->problem || line == p->end)
-		return NULL;
-	p->line++;
-	len = strcspn(line, "\n");
-	p->next = line + len + (line + len < p->end);
-	while (len && (*line == ' ' || *line == '\t')) {
-		line++;
-		len--;
-	}
-	if (len && (*line == '#' || *line == ';'))
-		len = 0;
-	if (len + 2 > (size_t)size) {
-		complain(p, xasprintf("line is longer than %d bytes", size - 2));
+		if (l->seen & UINT64_C(1) << i && !keys[i].repeats)
+			return xasprintf("'%s' is set a second time", name);
+		l->seen |= UINT64_C(1) << i;
+		if (!keys[i].set(l->cfg, value))
+			return xasprintf("%s: '%s' is not %s", name, value, keys[i].wants);
 		return NULL;
 	}
-	if (len && *line == '[' && !is_known_section(line, len)) {
-		complain(p, xasprintf("unknown section '%.*s'", (int)len, line));
-		return NULL;
-	}
-	memcpy(buf, line, len);
-	buf[len] = '\n';
-	buf[len + 1] = '\0';
-	return buf;
+	return xasprintf("unknown key '%s' in [%s]", name, section);
 }
 
 static void set_defaults(struct config *cfg)
@@ -432,54 +348,16 @@ static void set_defaults(struct config *cfg)
 	};
 }
 
-static int parse(const char *path, const struct readfile *text, struct config *cfg, char **error)
-{
-	const char *nul = memchr(text->data, '\0', text->len);
-	struct parser p = { .cfg = cfg, .next = text->data, .end = text->data + text->len };
-	int rc;
-
-	if (nul) {
-		p.line = 1;
-		for (const char *c = text->data; c < nul; c++)
-			p.line += *c == '\n';
-		complain(&p, xstrdup("there is a NUL byte in this line"));
-	} else {
-		rc = ini_parse_stream(read_line, &p, take, &p);
-		if (rc > 0 && !p.problem) {
-			p.line = (unsigned long)rc;
-			complain(&p, xstrdup("neither a [section] nor 'key = value'"));
-		} else if (rc < 0) {
-			complain(&p, xstrdup("parser failed"));
-		}
-	}
-	if (!p.problem)
-		return 0;
-	*error = xasprintf("%s:%lu: %s", path, p.problem_line, p.problem);
-	free(p.problem);
-	return -EINVAL;
-}
-
 int config_load(const char *path, struct config *cfg, char **error)
 {
 	_cleanup_free_ char *own = NULL;
-	struct readfile text = { 0 };
-	struct stat st;
+	struct loader l = { .cfg = cfg };
 	int rc;
 
-	*error = NULL;
 	set_defaults(cfg);
 	if (!path)
 		path = own = root_path("/etc/pve-gpu-utils/pve-gpu-utils.conf");
-	rc = readfile_at(AT_FDCWD, path, FILE_MAX, &text);
-	if (rc == -ENOENT && lstat(path, &st) < 0) {
-		rc = 0;		/* optional; but a dangling link is somebody's mistake */
-	} else if (rc < 0) {
-		*error = xasprintf("%s: %s", path,
-				   rc == -EINVAL ? "not a regular file" : strerror(-rc));
-	} else {
-		rc = parse(path, &text, cfg, error);
-	}
-	free(text.data);
+	rc = inifile_read(path, sections, ARRAY_SIZE(sections), take, &l, error);
 	if (rc < 0) {
 		config_done(cfg);
 		set_defaults(cfg);

@@ -51,7 +51,8 @@ static void put_line(FILE *out, int priority, const char *text, int err)
 }
 
 /* No x*() here: they end up in say() when memory is out. */
-static void vsay(int priority, int err, const char *fmt, va_list ap)
+static void __attribute__((format(printf, 3, 0)))
+vsay(int priority, int err, const char *fmt, va_list ap)
 {
 	_cleanup_free_ char *text = NULL, *line = NULL;
 	size_t len = 0;

@@ -107,7 +107,7 @@ static bool read_process(int proc, const char *pid, const struct gpunodes *nodes
 		proc_done(p);
 		return false;
 	}
-	strncpy(p->comm, text, sizeof(p->comm) - 1);
+	memcpy(p->comm, text, strnlen(text, sizeof(p->comm) - 1));
 	return true;
 }
 
