@@ -116,7 +116,9 @@ host ha-stop-mode
 printf 'vm: 100\n\tstate started\n\n' >"$r/etc/pve/ha/resources.cfg"
 conf 'ha = stop'
 sed -i 's/snapshot/stop/' "$r/etc/pve/jobs.cfg"
-broken 1 "^fail${tab}guest${tab}qemu/100 is managed by HA and backed up in stop mode"
+broken 1 "^fail${tab}guest${tab}the backup of qemu/100 will fail${tab}managed by HA: vzdump refuses mode stop"
+report 0 plan
+said 'qemu/100 .*FAILS: managed by HA'
 host locked
 echo 'lock: migrate' >>"$etc/qemu-server/101.conf"
 broken 0 "^warn${tab}guest${tab}qemu/101 is locked (migrate)"
@@ -209,6 +211,16 @@ for file in "$tmp/example" "$TEST_SRC/../examples/pve-gpu-utils.conf"; do
 	report 0 plan
 	"$report" -R "$r" status | grep -q "^ok${tab}config" || fail "$file: keys are wrong"
 done
+
+# ---- chosen: what PVE would pass to a VM, for the hook
+host chosen
+report 0 chosen qemu/101
+[ "$(cat "$tmp/out")" = 0000:01:00.0 ] || fail "chosen $(cat "$tmp/out")"
+report 0 chosen qemu/555
+[ ! -s "$tmp/out" ] || fail "a guest without a GPU chooses $(cat "$tmp/out")"
+report 64 chosen
+report 64 chosen 101x
+report 64 status qemu/101
 
 # ---- wrong use, nothing there
 host usage

@@ -19,7 +19,9 @@ enum { EXIT_UNPROTECTED = 1 };
 static void usage(FILE *out)
 {
 	fputs("Usage: hooks-report [-0Hjr] [-o LIST] [-R DIR] status | plan | example\n"
-	      "What pve-gpu-hooks status, plan and example print.\n\n"
+	      "       hooks-report [-R DIR] chosen GUEST\n"
+	      "What pve-gpu-hooks status, plan and example print; chosen: the functions that\n"
+	      "PVE would pass to a VM with all free that it can have.\n\n"
 	      "  -0, --null         end records with NUL, not newline\n"
 	      "  -H, --header       print the field names first\n"
 	      "  -j, --json         print one JSON object a line\n"
@@ -252,6 +254,33 @@ static void show_example(const struct hostmodel *m)
 	      "#group = 0000:01:00.0 100 101\n", stdout);
 }
 
+/* Functions alone: the parent of a mediated device is not taken from its driver. */
+static int show_chosen(const struct hostmodel *m, struct guest_id x)
+{
+	struct contention *c = contention_new(&m->input);
+	struct contention_plan plan;
+
+	if (contention_plan(c, x, &plan) == 0) {
+		for (size_t i = 0; i < plan.n_chosen; i++) {
+			bool passed = false;
+			char addr[PCIADDR_STRLEN];
+
+			for (size_t k = 0; k < m->n_assignments && !passed; k++) {
+				const struct assignment *a = &m->assignments[k];
+
+				passed = a->has_addr && !a->mdev_type
+					&& guest_compare(&a->guest, &x) == 0
+					&& pciaddr_compare(&a->addr, &plan.chosen[i]) == 0;
+			}
+			if (passed)
+				puts(pciaddr_format(&plan.chosen[i], addr));
+		}
+	}
+	contention_plan_done(&plan);
+	contention_free(c);
+	return EX_OK;
+}
+
 int main(int argc, char *argv[])
 {
 	static const struct option longopts[] = {
@@ -261,9 +290,10 @@ int main(int argc, char *argv[])
 		{ "version", no_argument,       NULL, 'V' },
 		{ 0 }
 	};
-	static const char *const reports[] = { "status", "plan", "example", NULL };
+	static const char *const reports[] = { "status", "plan", "example", "chosen", NULL };
 	const char *const *known, *what;
 	struct record_opts opts = { 0 };
+	struct guest_id x = { 0 };
 	struct hostmodel m;
 	int c, err, rc = EX_OK;
 
@@ -277,15 +307,20 @@ int main(int argc, char *argv[])
 		default:  return msg_usage_error();
 		}
 	}
-	if (argc - optind != 1) {
+	if (optind == argc) {
 		say("name one of status, plan and example");
 		return msg_usage_error();
 	}
-	argv += optind;
-	for (known = reports; *known && strcmp(*known, *argv) != 0; known++)
+	for (known = reports; *known && strcmp(*known, argv[optind]) != 0; known++)
 		continue;
 	if (!*known) {
-		say("unknown report: %s", *argv);
+		say("unknown report: %s", argv[optind]);
+		return msg_usage_error();
+	}
+	if (argc - optind != (known == &reports[3] ? 2 : 1)
+	    || (known == &reports[3] && !guest_parse(argv[optind + 1], &x))) {
+		say(known == &reports[3] ? "chosen needs a guest: qemu/100"
+					 : "too many operands");
 		return msg_usage_error();
 	}
 	err = hostmodel_load(&m, &what);
@@ -298,6 +333,8 @@ int main(int argc, char *argv[])
 		rc = show_status(&m, &opts);
 	else if (known == &reports[1])
 		rc = show_plan(&m, &opts);
+	else if (known == &reports[3])
+		rc = show_chosen(&m, x);
 	else
 		show_example(&m);
 	hostmodel_done(&m);

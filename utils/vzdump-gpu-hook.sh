@@ -92,6 +92,27 @@ list_assignments() {
 	done
 }
 
+# How all that PVE may take from the host's drivers is bound now. 69: it would
+# take what the host needs. The parent of a mediated device stays with its driver.
+record_drivers() {
+	record=$state/drivers/qemu-$vmid
+	addrs=$(printf '%s' "$assigned" | awk -F '\t' -v guest="$guest" \
+		'$1 == guest && $5 == "-" && $9 == "ok" { print $4 }' | sort -u)
+	[ -n "$addrs" ] || return 0
+	make_dir "$state/drivers" || return 71
+	# shellcheck disable=SC2086 # one address a line
+	vfio-bind --record "$record" $addrs 2>&1 && return 0
+	code=$?
+	[ "$code" -eq 69 ] || return "$code"
+	# Of a mapping's alternatives only those count that PVE will choose.
+	chosen=$(@pkglibexecdir@/hooks-report -r chosen "$guest") || return 69
+	# shellcheck disable=SC2086
+	[ -z "$chosen" ] || vfio-bind -n --record "$record" $chosen >/dev/null 2>&1 || return 69
+	say "another alternative of its mapping is free of that"
+	# shellcheck disable=SC2086
+	vfio-bind -q --force --record "$record" $addrs
+}
+
 aside() {
 	say "$1: stands aside, $guest is backed up as if there were no hook"
 }
@@ -125,18 +146,8 @@ backup_start() {
 		;;
 	esac
 
-	addrs=''
 	set -f
 	IFS=$nl
-	for line in $assigned; do
-		IFS=$tab read -r name _ _ addr type _ _ _ status _ <<-END
-		$line
-		END
-		# The parent of a mediated device stays with its driver.
-		if [ "$name.$status.$type" = "$guest.ok.-" ]; then
-			addrs="$addrs$nl$addr"
-		fi
-	done
 	case $nl$assigned in
 	*"$nl$guest$tab"*) ;;
 	*) [ -n "$plan" ] || return 0 ;;
@@ -148,23 +159,19 @@ backup_start() {
 		aside "the journal cannot be written"
 		return 0
 	fi
-	if [ -n "$addrs" ]; then
-		make_dir "$state/drivers" || :
-		rc=0
-		# shellcheck disable=SC2086 # one address a line
-		vfio-bind --record "$state/drivers/qemu-$vmid" $addrs || rc=$?
-		case $rc in
-		0) ;;
-		69)
-			say "$guest cannot be backed up: its GPU's IOMMU group has what the host itself uses (reason above)"
-			return 1
-			;;
-		*)
-			aside "the drivers of its GPU cannot be recorded"
-			return 0
-			;;
-		esac
-	fi
+	rc=0
+	record_drivers || rc=$?
+	case $rc in
+	0) ;;
+	69)
+		say "$guest cannot be backed up: its GPU's IOMMU group has what the host itself uses (reason above)"
+		return 1
+		;;
+	*)
+		aside "the drivers of its GPU cannot be recorded"
+		return 0
+		;;
+	esac
 	[ -n "$plan" ] || return 0
 
 	stops=''

@@ -116,12 +116,6 @@ static bool check_step(const struct hostmodel *m, const struct rehearsal_step *s
 	if (g && g->lock)
 		add(f, FINDING_WARN, "guest", xasprintf("%s is locked (%s)", name, g->lock),
 		    xstrdup("vzdump will not back it up while it is"));
-	if (g && g->ha && s->way == REHEARSAL_RESTARTED) {
-		add(f, FINDING_FAIL, "guest",
-		    xasprintf("%s is managed by HA and backed up in stop mode", name),
-		    xstrdup("vzdump refuses that: use mode snapshot"));
-		return false;
-	}
 	if (s->failed)
 		add(f, FINDING_FAIL, "guest", xasprintf("the backup of %s will fail", name),
 		    s->why ? xstrdup(s->why) : NULL);

@@ -72,13 +72,19 @@ static void on_event(const struct plan_event *e, void *arg)
 	_cleanup_free_ char *unit = e->unit ? xasprintf("unit/%s", e->unit) : NULL;
 	char name[GUEST_STRLEN];
 	struct rehearsal_step *s;
+	const struct guest *g;
 
 	guest_format(e->guest, name);
 	switch (e->kind) {
 	case PLAN_EV_BACKUP:
 		s = step_of(p, e->guest);
+		g = hostmodel_guest(p->m, e->guest);
 		if (p->r->hooked)
 			add_reasons(p, s);
+		if (s->way == REHEARSAL_RESTARTED && g->ha) {
+			s->failed = true;
+			s->why = xstrdup("managed by HA: vzdump refuses mode stop, use snapshot");
+		}
 		break;
 	case PLAN_EV_FAILED:
 		s = step_of(p, e->guest);
