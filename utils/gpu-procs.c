@@ -22,8 +22,8 @@ static const struct record_field fields[] = {
 
 static void usage(FILE *out)
 {
-	fputs("Usage: gpu-procs [-0Hjr] [-o LIST] [--guest GUEST | --container ID] [ADDR...]\n"
-	      "List processes that have a GPU's device node open; exit 1 when there are none.\n\n"
+	fputs("Usage: gpu-procs [-0Hjr] [-o LIST] [-g GUEST | -c ID] [ADDR...]\n"
+	      "List processes that have a GPU's device node open; exit 1 for none.\n\n"
 	      "  -0, --null           end records with NUL, not newline\n"
 	      "  -H, --header         begin with the fields' names\n"
 	      "  -R, --root=DIR       use DIR as the system root\n"
@@ -48,8 +48,8 @@ struct filter {
 static bool uses(const struct gpuproc *p, const struct filter *f)
 {
 	for (size_t i = 0; i < f->n_addrs; i++)
-		if (p->n_addrs && bsearch(&f->addrs[i], p->addrs, p->n_addrs, sizeof(*p->addrs),
-					  pciaddr_compare))
+		if (p->n_addrs && bsearch(&f->addrs[i], p->addrs, p->n_addrs,
+					  sizeof(*p->addrs), pciaddr_compare))
 			return true;
 	return f->n_addrs == 0;
 }
@@ -128,7 +128,8 @@ static int parse_operands(struct filter *f, char **operands)
 	for (; *operands; operands++) {
 		f->addrs = xreallocarray(f->addrs, f->n_addrs + 1, sizeof(*f->addrs));
 		if (!pciaddr_parse(*operands, &f->addrs[f->n_addrs++])) {
-			say("%s: not the address of a PCI function (DDDD:BB:DD.F)", *operands);
+			say("%s: not the address of a PCI function (DDDD:BB:DD.F)",
+			    *operands);
 			return msg_usage_error();
 		}
 	}
@@ -166,7 +167,8 @@ int main(int argc, char *argv[])
 	_cleanup_free_ char *bad = NULL;
 	int c, code;
 
-	while ((c = getopt_long(argc, argv, RECORD_SHORTOPTS "R:c:g:qvhV", longopts, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, RECORD_SHORTOPTS "R:c:g:qvhV", longopts,
+				NULL)) != -1) {
 		if (record_opt(&ropts, c, optarg))
 			continue;
 		switch (c) {

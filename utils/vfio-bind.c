@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* vfio-bind - bind the IOMMU groups of PCI functions to vfio-pci or back to host drivers */
+/* vfio-bind - bind the IOMMU groups of PCI functions to vfio-pci or to host drivers */
 #include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
@@ -38,7 +38,7 @@ static void usage(FILE *out)
 	      "  -f, --force          also what the host itself uses\n"
 	      "  -n, --dry-run        print the writes, make none\n"
 	      "  -q, --quiet          no warnings\n"
-	      "  -t, --to=DRIVER      vfio-pci, another driver, or host: the kernel's choice\n"
+	      "  -t, --to=DRIVER      vfio-pci, another driver, or host (kernel's choice)\n"
 	      "      --record=FILE    write down how they are bound now\n"
 	      "      --restore=FILE   bind as FILE says\n"
 	      "  -v, --verbose        say what is written\n"
@@ -76,7 +76,8 @@ static void say_failure(const struct pciaddr *addr, const char *driver, int err)
 	} else if (err == -EBUSY) {
 		user = bind_vfio_user(addr);
 		if (user)
-			say("%s: in use by process %d: stop its guest first", text, (int)user);
+			say("%s: in use by process %d: stop its guest first", text,
+			    (int)user);
 		else
 			say("%s: in use", text);
 	} else {
@@ -146,15 +147,16 @@ static int check_vital(const struct functions *f, const struct opts *o)
 		_cleanup_free_ char *what = NULL;
 		char text[PCIADDR_STRLEN];
 
-		if (!changes(&f->recs[i], o->to) || !bind_is_host_vital(&f->recs[i].addr, &what))
+		if (!changes(&f->recs[i], o->to) ||
+		    !bind_is_host_vital(&f->recs[i].addr, &what))
 			continue;
 		pciaddr_format(&f->recs[i].addr, text);
 		if (o->force) {
 			say_warn("%s: %s; taken all the same", text, what);
 			continue;
 		}
-		say("%s: %s: the host needs it (it is what was named or shares its IOMMU group)",
-		    text, what);
+		say("%s: %s: the host itself needs this member of the IOMMU group", text,
+		    what);
 		code = EX_UNAVAILABLE;
 	}
 	return code;
@@ -176,11 +178,12 @@ static int check_users(const struct functions *f, const struct opts *o)
 
 			for (size_t j = 0; j < f->n; j++) {
 				if (!changes(&f->recs[j], o->to) ||
-				    pciaddr_compare(&f->recs[j].addr, &procs[i].addrs[k]) != 0)
+				    pciaddr_compare(&f->recs[j].addr,
+						    &procs[i].addrs[k]) != 0)
 					continue;
 				say("%s: in use by process %d (%s) of %s",
-				    pciaddr_format(&procs[i].addrs[k], text), (int)procs[i].pid,
-				    procs[i].comm, procs[i].owner);
+				    pciaddr_format(&procs[i].addrs[k], text),
+				    (int)procs[i].pid, procs[i].comm, procs[i].owner);
 				code = EX_TEMPFAIL;
 			}
 		}
@@ -249,7 +252,8 @@ static void say_restored(const struct pciaddr *addr, int err, void *arg)
 
 	(void)arg;
 	if (err == -ENOENT)
-		say_warn("%s: gone since it was recorded; skipped", pciaddr_format(addr, text));
+		say_warn("%s: gone since it was recorded; skipped",
+			 pciaddr_format(addr, text));
 	else if (err == -ENODEV)
 		say("%s: its driver is not there any more; left to the kernel's choice",
 		    pciaddr_format(addr, text));
@@ -280,11 +284,12 @@ static int bind_all(const struct functions *f, const struct opts *o)
 		const struct pciaddr *addr = &f->recs[i].addr;
 		char text[PCIADDR_STRLEN];
 
-		/* vfio-pci keeps the override, so that no probe gives the function away. */
+		/* With the override kept, no probe gives the function away. */
 		if (to_host)
 			rc = bind_host(addr);
 		else
-			rc = bind_function(addr, o->to, bind_is_vfio_driver(o->to) ? o->to : NULL);
+			rc = bind_function(addr, o->to,
+					   bind_is_vfio_driver(o->to) ? o->to : NULL);
 		if (rc < 0) {
 			say_failure(addr, to_host ? NULL : o->to, rc);
 			undo(f, i + 1);

@@ -51,7 +51,8 @@ static bool parse_number(const char *text, unsigned min, unsigned max, unsigned 
 	return true;
 }
 
-static bool parse_choice(const char *text, const char *const names[], size_t n, int *value)
+static bool parse_choice(const char *text, const char *const names[], size_t n,
+			 int *value)
 {
 	for (size_t i = 0; i < n; i++) {
 		if (strcmp(text, names[i]) == 0) {
@@ -64,7 +65,8 @@ static bool parse_choice(const char *text, const char *const names[], size_t n, 
 
 static bool parse_bool(const char *text, bool *value)
 {
-	static const char *const words[] = { "no", "yes", "off", "on", "false", "true", "0", "1" };
+	static const char *const words[] = { "no",    "yes",  "off", "on",
+					     "false", "true", "0",   "1" };
 	int i;
 
 	if (!parse_choice(text, words, ARRAY_SIZE(words), &i))
@@ -177,7 +179,8 @@ static bool set_host_driver(struct config *cfg, const char *v)
 static bool has_unit_suffix(const char *name)
 {
 	static const char *const suffixes[] = {
-		".service", ".socket", ".target", ".timer", ".mount", ".slice", ".scope", ".path",
+		".service", ".socket", ".target", ".timer",
+		".mount",   ".slice",  ".scope",  ".path",
 	};
 	const char *dot = strrchr(name, '.');
 
@@ -190,8 +193,9 @@ static bool has_unit_suffix(const char *name)
 /* systemd.unit(5): these bytes make a unit's name. */
 static bool is_unit_name(const char *name)
 {
-	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-				      "0123456789:-_.\\@";
+	static const char allowed[] =
+		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+		"0123456789:-_.\\@";
 
 	return *name != '-' && *name != '.' && !name[strspn(name, allowed)];
 }
@@ -205,10 +209,12 @@ static bool set_host_services(struct config *cfg, const char *v)
 			return true;
 		if (!is_unit_name(word))
 			return false;
-		cfg->host_services = xreallocarray(cfg->host_services, cfg->n_host_services + 1,
-						   sizeof(*cfg->host_services));
+		cfg->host_services =
+			xreallocarray(cfg->host_services, cfg->n_host_services + 1,
+				      sizeof(*cfg->host_services));
 		cfg->host_services[cfg->n_host_services++] =
-			has_unit_suffix(word) ? TAKE_PTR(word) : xasprintf("%s.service", word);
+			has_unit_suffix(word) ? TAKE_PTR(word)
+					      : xasprintf("%s.service", word);
 	}
 }
 
@@ -260,7 +266,8 @@ static bool is_addr(const char *text)
 static bool set_card(struct config *cfg, const char *v)
 {
 	static const char *const rungs[] = { "own", "subordinate", "slot", "card" };
-	_cleanup_free_ char *addr = next_word(&v), *rung = next_word(&v), *more = next_word(&v);
+	_cleanup_free_ char *addr = next_word(&v), *rung = next_word(&v),
+			    *more = next_word(&v);
 	struct config_card *card;
 	int i;
 
@@ -314,7 +321,8 @@ static const struct key {
 	{ "rescan", "timeout", false, set_rescan_timeout, "seconds, 1 to 3600" },
 	{ "rescan", "on-failure", false, set_on_failure, "start or abort" },
 	{ "rescan", "post-stop", false, set_post_stop, "keep or host" },
-	{ "rescan", "card", true, set_card, "an address and own, subordinate, slot or card" },
+	{ "rescan", "card", true, set_card,
+	  "an address and own, subordinate, slot or card" },
 	{ "gpu-groups", "group", true, set_group, "an address and guests" },
 };
 
@@ -323,13 +331,15 @@ static char *take(void *arg, const char *section, const char *name, const char *
 	struct loader *l = arg;
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		if (strcmp(keys[i].section, section) != 0 || strcmp(keys[i].name, name) != 0)
+		if (strcmp(keys[i].section, section) != 0 ||
+		    strcmp(keys[i].name, name) != 0)
 			continue;
 		if (l->seen & UINT64_C(1) << i && !keys[i].repeats)
 			return xasprintf("'%s' is set a second time", name);
 		l->seen |= UINT64_C(1) << i;
 		if (!keys[i].set(l->cfg, value))
-			return xasprintf("%s: '%s' is not %s", name, value, keys[i].wants);
+			return xasprintf("%s: '%s' is not %s", name, value,
+					 keys[i].wants);
 		return NULL;
 	}
 	return xasprintf("unknown key '%s' in [%s]", name, section);

@@ -136,7 +136,10 @@ int inifile_read(const char *path, const char *const sections[], size_t n_sectio
 		 inifile_handler *handler, void *arg, char **error)
 {
 	struct parser p = {
-		.sections = sections, .n_sections = n_sections, .take = handler, .arg = arg,
+		.sections = sections,
+		.n_sections = n_sections,
+		.take = handler,
+		.arg = arg,
 	};
 	struct readfile text = { 0 };
 	struct stat st;

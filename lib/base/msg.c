@@ -126,7 +126,8 @@ int msg_usage_error(void)
 
 void msg_version(void)
 {
-	printf("%s (%s) %s\n", program_invocation_short_name, PACKAGE_NAME, PACKAGE_VERSION);
+	printf("%s (%s) %s\n", program_invocation_short_name, PACKAGE_NAME,
+	       PACKAGE_VERSION);
 }
 
 bool close_stdout(void)

@@ -26,7 +26,8 @@ static int read_all(int fd, size_t max, struct readfile *buf)
 			buf->data = xreallocarray(buf->data, room, 1);
 			buf->room = room;
 		}
-		n = pread(fd, buf->data + buf->len, buf->room - buf->len - 1, (off_t)buf->len);
+		n = pread(fd, buf->data + buf->len, buf->room - buf->len - 1,
+			  (off_t)buf->len);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0)
@@ -41,7 +42,8 @@ static int read_all(int fd, size_t max, struct readfile *buf)
 
 int readfile_at(int dirfd, const char *name, size_t max, struct readfile *buf)
 {
-	_cleanup_close_ int fd = openat(dirfd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	_cleanup_close_ int fd =
+		openat(dirfd, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	int rc;
 
 	buf->len = 0;

@@ -230,7 +230,8 @@ static void put_header(struct record_writer *w)
 }
 
 struct record_writer *record_writer_new(FILE *out, const struct record_field *fields,
-					size_t n, const struct record_opts *opts, char **bad)
+					size_t n, const struct record_opts *opts,
+					char **bad)
 {
 	struct record_writer *w;
 
@@ -322,6 +323,14 @@ static int split(struct record_reader *r)
 	return 1;
 }
 
+/* Why getdelim(3) gave nothing: 0 at the end of the file. */
+static int read_error(FILE *in)
+{
+	if (ferror(in))
+		return errno ? -errno : -EIO;
+	return errno == ENOMEM ? -ENOMEM : 0;
+}
+
 int record_get(struct record_reader *r)
 {
 	int end = r->null ? '\0' : '\n';
@@ -331,7 +340,7 @@ int record_get(struct record_reader *r)
 		errno = 0;
 		len = getdelim(&r->buf, &r->room, end, r->in);
 		if (len < 0)
-			return ferror(r->in) ? -(errno ? errno : EIO) : errno == ENOMEM ? -ENOMEM : 0;
+			return read_error(r->in);
 		r->line++;
 		if (len && r->buf[len - 1] == end)
 			r->buf[--len] = '\0';

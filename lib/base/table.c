@@ -44,7 +44,8 @@ void table_print(struct table *t, FILE *out)
 	if (t->is_tree) {
 		struct libscols_column *first = scols_table_get_column(t->scols, 0);
 
-		scols_column_set_flags(first, scols_column_get_flags(first) | SCOLS_FL_TREE);
+		scols_column_set_flags(first,
+				       scols_column_get_flags(first) | SCOLS_FL_TREE);
 	}
 	scols_table_set_stream(t->scols, out);
 	scols_print_table(t->scols);

@@ -16,7 +16,7 @@ enum {
 	ID_SHORT = 12,		/* what these programs print of them */
 };
 
-enum rank {			/* the higher one wins over several lines, or within one */
+enum rank {		/* the highest of a path, or of several lines, wins */
 	RANK_NONE,
 	RANK_UNIT,
 	RANK_POD,
@@ -102,7 +102,7 @@ static void claim(struct owner *owner, enum rank rank, char *name)
 	owner->name = name;
 }
 
-/* "pod<uid>" of the cgroupfs layout, "kubepods-burstable-pod<uid_>.slice" of systemd's. */
+/* "pod<uid>" (cgroupfs layout), "kubepods-burstable-pod<uid_>.slice" (systemd's). */
 static char *pod_uid(const char *part)
 {
 	const char *start = NULL;
@@ -111,7 +111,8 @@ static char *pod_uid(const char *part)
 
 	if (starts_with(part, "pod"))
 		start = part + 3;
-	else if (strstr(part, "kubepods") && strstr(part, "-pod") && ends_with(part, ".slice"))
+	else if (strstr(part, "kubepods") && strstr(part, "-pod") &&
+		 ends_with(part, ".slice"))
 		start = strstr(part, "-pod") + 4;
 	if (!start)
 		return NULL;
@@ -125,11 +126,12 @@ static char *pod_uid(const char *part)
 	return uid;
 }
 
-static void claim_container(struct owner *owner, const struct path *p, size_t i, bool in_pod)
+static void claim_container(struct owner *owner, const struct path *p, size_t i,
+			    bool in_pod)
 {
 	const char *part = p->part[i], *before = i ? p->part[i - 1] : "", *id;
 
-	for (size_t k = 0; k < sizeof(runtimes) / sizeof(*runtimes); k++) {
+	for (size_t k = 0; k < ARRAY_SIZE(runtimes); k++) {
 		if (!starts_with(part, runtimes[k].prefix))
 			continue;
 		id = container_id(part + strlen(runtimes[k].prefix));
@@ -150,7 +152,8 @@ static void claim_guest(struct owner *owner, const struct path *p, size_t i)
 
 	if (owner->rank == RANK_GUEST)
 		return;		/* the outermost: what is nested in it stops with it */
-	if (strcmp(before, "qemu.slice") == 0 && ends_with(part, ".scope") && is_vmid(part, len - 6))
+	if (strcmp(before, "qemu.slice") == 0 && ends_with(part, ".scope") &&
+	    is_vmid(part, len - 6))
 		claim(owner, RANK_GUEST, xasprintf("qemu/%.*s", (int)len - 6, part));
 	else if (i == 1 && strcmp(before, "lxc") == 0)
 		claim(owner, RANK_GUEST, xasprintf("lxc/%s", part));
@@ -175,7 +178,8 @@ static void claim_path(struct owner *owner, const char *start, size_t len)
 		claim_container(owner, &p, i, in_pod);
 		/* The outermost unit is the one that systemctl knows. */
 		if (!has_unit && owner->rank <= RANK_UNIT &&
-		    (ends_with(p.part[i], ".service") || ends_with(p.part[i], ".scope"))) {
+		    (ends_with(p.part[i], ".service") ||
+		     ends_with(p.part[i], ".scope"))) {
 			has_unit = true;
 			claim(owner, RANK_UNIT, xasprintf("unit/%s", p.part[i]));
 		}
@@ -232,7 +236,8 @@ int cgroup_owner(pid_t pid, char **owner)
 bool cgroup_text_has_container(const char *text, const char *id)
 {
 	size_t want = strlen(id), len;
-	bool is_short = want >= ID_SHORT && want < ID_LEN && strspn(id, "0123456789abcdef") == want;
+	bool is_short = want >= ID_SHORT && want < ID_LEN &&
+			strspn(id, "0123456789abcdef") == want;
 	const char *path;
 	bool found = false;
 
@@ -243,7 +248,7 @@ bool cgroup_text_has_container(const char *text, const char *id)
 			const char *part = p.part[i];
 			size_t part_len;
 
-			for (size_t k = 0; k < sizeof(runtimes) / sizeof(*runtimes); k++) {
+			for (size_t k = 0; k < ARRAY_SIZE(runtimes); k++) {
 				if (starts_with(part, runtimes[k].prefix) &&
 				    container_id(part + strlen(runtimes[k].prefix))) {
 					part += strlen(runtimes[k].prefix);

@@ -79,7 +79,8 @@ static bool is_drm_node(const char *name)
 /* The PCI function of /sys/class/drm/NAME; false for a platform or virtual card. */
 static bool drm_function(const char *name, struct pciaddr *addr)
 {
-	_cleanup_free_ char *path = root_path("/sys/class/drm/%s/device", name), *target = NULL;
+	_cleanup_free_ char *path = root_path("/sys/class/drm/%s/device", name),
+			    *target = NULL;
 
 	target = sysfs_link_name(path);
 	return target && pciaddr_parse(target, addr);
@@ -110,7 +111,8 @@ static int add_by_path(struct gpunodes *g)
 	struct dirent *entry;
 
 	while (dir && (entry = readdir(dir))) {
-		_cleanup_free_ char *link = xasprintf("%s/%s", folder, entry->d_name), *name = NULL;
+		_cleanup_free_ char *link = xasprintf("%s/%s", folder, entry->d_name),
+				    *name = NULL;
 		struct pciaddr addr;
 
 		if (*entry->d_name == '.')

@@ -35,7 +35,8 @@ static void add_addrs(struct gpuproc *p, const struct gpunodes *nodes, const cha
 		if (strcmp(nodes->nodes[i].path, path) != 0)
 			continue;
 		for (size_t k = 0; k < p->n_addrs; k++)
-			known |= pciaddr_compare(&p->addrs[k], &nodes->nodes[i].addr) == 0;
+			known |=
+				pciaddr_compare(&p->addrs[k], &nodes->nodes[i].addr) == 0;
 		if (known)
 			continue;
 		p->addrs = xreallocarray(p->addrs, p->n_addrs + 1, sizeof(*p->addrs));
@@ -49,7 +50,8 @@ static int compare_text(const void *a, const void *b)
 }
 
 /* Collect the GPU nodes among the process's open files; none when we may not look. */
-static void read_files(int proc, const char *pid, const struct gpunodes *nodes, struct gpuproc *p)
+static void read_files(int proc, const char *pid, const struct gpunodes *nodes,
+		       struct gpuproc *p)
 {
 	_cleanup_free_ char *name = xasprintf("%s/fd", pid);
 	_cleanup_closedir_ DIR *dir = NULL;
@@ -94,7 +96,8 @@ static void proc_done(struct gpuproc *p)
 }
 
 /* Look at one process; false when it uses no GPU, or has ended meanwhile. */
-static bool read_process(int proc, const char *pid, const struct gpunodes *nodes, struct gpuproc *p)
+static bool read_process(int proc, const char *pid, const struct gpunodes *nodes,
+			 struct gpuproc *p)
 {
 	_cleanup_free_ char *comm = root_path("/proc/%s/comm", pid);
 	char text[SYSFS_MAX];
@@ -103,7 +106,8 @@ static bool read_process(int proc, const char *pid, const struct gpunodes *nodes
 	read_files(proc, pid, nodes, p);
 	if (p->n_nodes == 0)
 		return false;
-	if (cgroup_owner(p->pid, &p->owner) < 0 || sysfs_read(comm, text, sizeof(text)) < 0) {
+	if (cgroup_owner(p->pid, &p->owner) < 0 ||
+	    sysfs_read(comm, text, sizeof(text)) < 0) {
 		proc_done(p);
 		return false;
 	}

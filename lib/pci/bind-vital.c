@@ -27,7 +27,8 @@ static bool leads_below(const char *link, const char *base)
 	_cleanup_free_ char *place = realpath(link, NULL);
 	size_t len = strlen(base);
 
-	return place && strncmp(place, base, len) == 0 && (place[len] == '/' || !place[len]);
+	return place && strncmp(place, base, len) == 0 &&
+	       (place[len] == '/' || !place[len]);
 }
 
 /* Copy the n-th (from 0) blank-separated word of a line; NULL when it has fewer. */
@@ -89,10 +90,12 @@ static bool is_claimed(const char *name)
 	return fd < 0 && errno == EBUSY;
 }
 
-static char *block_use(const struct tables *t, const char *folder, const char *name, int depth);
+static char *block_use(const struct tables *t, const char *folder, const char *name,
+		       int depth);
 
 /* Use by what is stacked on it, or NULL. */
-static char *holders_use(const struct tables *t, const char *folder, const char *name, int depth)
+static char *holders_use(const struct tables *t, const char *folder, const char *name,
+			 int depth)
 {
 	_cleanup_free_ char *path = xasprintf("%s/holders", folder);
 	_cleanup_closedir_ DIR *dir = opendir(path);
@@ -132,9 +135,11 @@ static char *partitions_use(const struct tables *t, const char *folder, int dept
 }
 
 /* How the host uses a block device ("disk sda1 is mounted on /"), or NULL. */
-static char *block_use(const struct tables *t, const char *folder, const char *name, int depth)
+static char *block_use(const struct tables *t, const char *folder, const char *name,
+		       int depth)
 {
-	_cleanup_free_ char *path = xasprintf("%s/dev", folder), *node = NULL, *mapped = NULL;
+	_cleanup_free_ char *path = xasprintf("%s/dev", folder), *node = NULL,
+			    *mapped = NULL;
 	_cleanup_free_ char *dm = xasprintf("%s/dm/name", folder), *point = NULL;
 	char number[32], text[SYSFS_MAX];
 	bool has_number = sysfs_read(path, number, sizeof(number)) > 0;
@@ -221,7 +226,8 @@ static char *nets_use(const char *base)
 		if (*entry->d_name == '.' || !leads_below(card, base))
 			continue;
 		/* A driver without operational states says "unknown". */
-		if ((sysfs_read(state, text, sizeof(text)) > 0 && strcmp(text, "up") == 0) ||
+		if ((sysfs_read(state, text, sizeof(text)) > 0 &&
+		     strcmp(text, "up") == 0) ||
 		    (sysfs_read_u64(carrier, &on) == 0 && on == 1))
 			return xasprintf("network card %s is up", entry->d_name);
 	}

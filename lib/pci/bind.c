@@ -19,7 +19,9 @@
 enum { FILE_MAX = 1024 * 1024 };
 
 static const struct record_field file_fields[] = {
-	{ "addr", RECORD_STRING }, { "driver", RECORD_STRING }, { "driver_override", RECORD_STRING },
+	{ "addr", RECORD_STRING },
+	{ "driver", RECORD_STRING },
+	{ "driver_override", RECORD_STRING },
 };
 
 static char *attribute(const struct pciaddr *addr, const char *name)
@@ -123,18 +125,20 @@ static bool has_open(const char *pid, const char *group, const char *device)
 	char target[64];
 
 	while (dir && (entry = readdir(dir))) {
-		ssize_t len = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
+		ssize_t len =
+			readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
 
 		if (len < 0)
 			continue;
 		target[len] = '\0';
-		if ((group && strcmp(target, group) == 0) || (device && strcmp(target, device) == 0))
+		if ((group && strcmp(target, group) == 0) ||
+		    (device && strcmp(target, device) == 0))
 			return true;
 	}
 	return false;
 }
 
-/* "/dev/vfio/devices/vfio3" of a function bound to a VFIO driver; NULL before Linux 6.6. */
+/* "/dev/vfio/devices/vfio3" of a function bound to VFIO; NULL before Linux 6.6. */
 static char *vfio_device_node(const struct pciaddr *addr)
 {
 	_cleanup_free_ char *path = attribute(addr, "vfio-dev");
@@ -149,7 +153,8 @@ static char *vfio_device_node(const struct pciaddr *addr)
 
 pid_t bind_vfio_user(const struct pciaddr *addr)
 {
-	_cleanup_free_ char *proc = root_path("/proc"), *device = vfio_device_node(addr), *node = NULL;
+	_cleanup_free_ char *proc = root_path("/proc"), *device = vfio_device_node(addr),
+			    *node = NULL;
 	_cleanup_closedir_ DIR *dir = opendir(proc);
 	int group = iommu_group_of(addr);
 	struct dirent *entry;
@@ -159,7 +164,8 @@ pid_t bind_vfio_user(const struct pciaddr *addr)
 	if (!node && !device)
 		return 0;
 	while (dir && (entry = readdir(dir)))
-		if (isdigit((unsigned char)*entry->d_name) && has_open(entry->d_name, node, device))
+		if (isdigit((unsigned char)*entry->d_name) &&
+		    has_open(entry->d_name, node, device))
 			return (pid_t)atoi(entry->d_name);
 	return 0;
 }
@@ -192,7 +198,8 @@ static int probe(const struct pciaddr *addr)
 
 int bind_function(const struct pciaddr *addr, const char *driver, const char *override)
 {
-	_cleanup_free_ char *now = driver_of(addr), *was = override_of(addr), *result = NULL;
+	_cleanup_free_ char *now = driver_of(addr), *was = override_of(addr),
+			    *result = NULL;
 	int rc, rc_override;
 
 	if (!has_attribute(addr, ""))
@@ -212,7 +219,9 @@ int bind_function(const struct pciaddr *addr, const char *driver, const char *ov
 		rc = unbind(addr);
 	if (rc == 0 && driver)
 		rc = probe(addr);
-	rc_override = same(driver, override) || !driver ? 0 : set_override(addr, override);
+	rc_override = 0;
+	if (driver && !same(driver, override))
+		rc_override = set_override(addr, override);
 	if (sysfs_dry_run)
 		return 0;
 
@@ -225,7 +234,8 @@ int bind_function(const struct pciaddr *addr, const char *driver, const char *ov
 
 int bind_host(const struct pciaddr *addr)
 {
-	_cleanup_free_ char *now = driver_of(addr), *was = override_of(addr), *result = NULL;
+	_cleanup_free_ char *now = driver_of(addr), *was = override_of(addr),
+			    *result = NULL;
 	int rc = 0;
 
 	if (!has_attribute(addr, ""))
@@ -250,13 +260,15 @@ int bind_host(const struct pciaddr *addr)
 }
 
 int bind_restore(const struct bind_record *recs, size_t n,
-		 void (*say_fn)(const struct pciaddr *addr, int err, void *arg), void *arg)
+		 void (*say_fn)(const struct pciaddr *addr, int err, void *arg),
+		 void *arg)
 {
 	int first = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		const struct bind_record *r = &recs[i];
-		_cleanup_free_ char *now = driver_of(&r->addr), *override = override_of(&r->addr);
+		_cleanup_free_ char *now = driver_of(&r->addr),
+				    *override = override_of(&r->addr);
 		int rc;
 
 		if (same(now, r->driver) && same(override, r->override))
@@ -282,10 +294,13 @@ int bind_records_write(const char *path, const struct bind_record *recs, size_t 
 
 	w = record_writer_new(out, file_fields, ARRAY_SIZE(file_fields), &opts, &bad);
 	for (size_t i = 0; i < n; i++) {
+		const char *values[3];
 		char addr[PCIADDR_STRLEN];
 
-		pciaddr_format(&recs[i].addr, addr);
-		record_put(w, (const char *const[]){ addr, recs[i].driver, recs[i].override });
+		values[0] = pciaddr_format(&recs[i].addr, addr);
+		values[1] = recs[i].driver;
+		values[2] = recs[i].override;
+		record_put(w, values);
 	}
 	record_writer_free(w);
 	fprintf(out, "#end %zu\n", n);

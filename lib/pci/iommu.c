@@ -11,7 +11,8 @@
 
 int iommu_group_read(int group, struct pciaddr **addrs, size_t *n)
 {
-	_cleanup_free_ char *path = root_path("/sys/kernel/iommu_groups/%d/devices", group);
+	_cleanup_free_ char *path =
+		root_path("/sys/kernel/iommu_groups/%d/devices", group);
 	_cleanup_closedir_ DIR *dir = opendir(path);
 	struct pciaddr *list = NULL, addr;
 	size_t used = 0, room = 0;
@@ -50,7 +51,8 @@ int iommu_group_of(const struct pciaddr *addr)
 	char text[PCIADDR_STRLEN];
 	size_t len;
 
-	path = root_path("/sys/bus/pci/devices/%s/iommu_group", pciaddr_format(addr, text));
+	path = root_path("/sys/bus/pci/devices/%s/iommu_group",
+			 pciaddr_format(addr, text));
 	name = sysfs_link_name(path);
 	if (!name)
 		return -1;

@@ -18,7 +18,8 @@ struct type_list {
 	size_t n, room;
 };
 
-static struct mdev_type *add_type(struct type_list *list, const struct pciaddr *parent, char *type)
+static struct mdev_type *add_type(struct type_list *list, const struct pciaddr *parent,
+				  char *type)
 {
 	struct mdev_type *t;
 
@@ -109,7 +110,8 @@ static void fill_mdev_type(struct mdev_type *t, const char *folder)
 }
 
 /* The types of a parent of mediated devices. */
-static int read_mdev_types(const struct pciaddr *parent, const char *folder, struct type_list *list)
+static int read_mdev_types(const struct pciaddr *parent, const char *folder,
+			   struct type_list *list)
 {
 	_cleanup_closedir_ DIR *dir = opendir(folder);
 
@@ -139,7 +141,8 @@ static void add_creatable(const struct pciaddr *parent, char *text, int current,
 {
 	char *save = NULL;
 
-	for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+	for (char *line = strtok_r(text, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
 		char *end, *name;
 		struct mdev_type *t;
 		bool is_mig;
@@ -164,18 +167,21 @@ static void add_creatable(const struct pciaddr *parent, char *text, int current,
 	}
 }
 
-static int read_vendor_types(const struct pciaddr *parent, const char *addr, struct type_list *list)
+static int read_vendor_types(const struct pciaddr *parent, const char *addr,
+			     struct type_list *list)
 {
 	_cleanup_free_ char *creatable = NULL, *current_path = NULL;
 	char text[SYSFS_MAX + 1];
 	size_t first = list->n;
 	int rc, current;
 
-	creatable = root_path("/sys/bus/pci/devices/%s/nvidia/creatable_vgpu_types", addr);
+	creatable =
+		root_path("/sys/bus/pci/devices/%s/nvidia/creatable_vgpu_types", addr);
 	rc = sysfs_read(creatable, text, sizeof(text));
 	if (rc < 0)
 		return rc == -ENOENT || rc == -ENOTDIR ? 0 : rc;
-	current_path = root_path("/sys/bus/pci/devices/%s/nvidia/current_vgpu_type", addr);
+	current_path =
+		root_path("/sys/bus/pci/devices/%s/nvidia/current_vgpu_type", addr);
 	current = number_in(current_path);
 	add_creatable(parent, text, current, list);
 	if (current <= 0)
@@ -281,7 +287,8 @@ void mdev_instance_done(struct mdev_instance *inst)
 
 void mdev_pve_uuid(unsigned hostpci, uint32_t vmid, char uuid[MDEV_UUID_LEN + 1])
 {
-	snprintf(uuid, MDEV_UUID_LEN + 1, "%08u-0000-0000-0000-%012u", hostpci % 100000000u, vmid);
+	snprintf(uuid, MDEV_UUID_LEN + 1, "%08u-0000-0000-0000-%012u",
+		 hostpci % 100000000u, vmid);
 }
 
 bool mdev_pve_uuid_parse(const char *uuid, unsigned *hostpci, uint32_t *vmid)

@@ -56,7 +56,8 @@ bool pciaddr_parse(const char *text, struct pciaddr *addr)
 	struct pciaddr front;
 	uint32_t func;
 
-	if (!parse_front(&text, '.', &front) || !hex_field(&text, 1, '\0', &func) || func > 7)
+	if (!parse_front(&text, '.', &front) || !hex_field(&text, 1, '\0', &func) ||
+	    func > 7)
 		return false;
 	front.func = (uint8_t)func;
 	*addr = front;

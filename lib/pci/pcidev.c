@@ -75,7 +75,8 @@ static void fill_bind(struct pcidev *dev)
 	link = root_path("/sys/bus/pci/devices/%s/physfn", addr);
 	physfn = sysfs_link_name(link);
 	dev->is_vf = physfn && pciaddr_parse(physfn, &dev->physfn);
-	dev->has_mdev = has_entry(addr, "mdev_supported_types") || has_entry(addr, "nvidia");
+	dev->has_mdev =
+		has_entry(addr, "mdev_supported_types") || has_entry(addr, "nvidia");
 }
 
 static int compare_dev(const void *a, const void *b)
@@ -92,7 +93,8 @@ void pcidev_free(struct pcidev *devs, size_t n)
 	free(devs);
 }
 
-const struct pcidev *pcidev_find(const struct pcidev *devs, size_t n, const struct pciaddr *addr)
+const struct pcidev *pcidev_find(const struct pcidev *devs, size_t n,
+				 const struct pciaddr *addr)
 {
 	struct pcidev key = { .addr = *addr };
 
