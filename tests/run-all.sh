@@ -20,11 +20,11 @@ Install what the tests need (apt), run the rungs, count. Needs root, Debian 12 o
   unit     libcheck programs: gcc, ASan + UBSan, clang; warnings are errors
   cli      the programs on text fixtures, plain and with ASan + UBSan
   static   shellcheck, checkbashisms, mandoc, cppcheck, gcc -fanalyzer
+  package  distcheck, both packages on Debian 12 and 13, lintian, install to purge
   sim      the installed hook on a simulated Proxmox VE, with faults
   lab      a Debian machine in QEMU that loses its power
   fuzz     random input
   bench    speed and downtime, against the limits that were set
-  package  distcheck, both packages on Debian 12 and 13, lintian, install to purge
   gpu      on a real GPU
 
   --long   the full counts, piuparts and autopkgtest too
@@ -33,7 +33,7 @@ END
 }
 
 top=$(cd "$(dirname "$0")/.." && pwd) || exit 71
-all_rungs="unit cli static sim lab fuzz bench package gpu"
+all_rungs="unit cli static package sim lab fuzz bench gpu"
 long=
 keep=
 rungs=
@@ -334,6 +334,11 @@ rung_static() {
 # Programs and data where the package puts them, for tests that want them so.
 installed_tree() {
 	[ ! -e "$work/installed" ] || return 0
+	set -- "$work/package/$here"/pve-gpu-utils_*.deb
+	if [ -e "$1" ]; then
+		prepare "unpack the package for the simulation" 60 dpkg-deb -x "$1" "$work/installed"
+		return
+	fi
 	make_source || return 1
 	mkdir -p "$work/paths"
 	prepare "build and install for the simulation" 600 sh -ec '
@@ -375,6 +380,13 @@ rung_lab() {
 		return
 	}
 	need qemu-system-x86 qemu-utils mmdebstrap e2fsprogs || return
+	LAB_MIRROR=$(apt-get indextargets --format '$(REPO_URI)' 'ORIGIN: Debian' 'LABEL: Debian' | head -n 1)
+	export LAB_MIRROR
+	set -- "$work/package/trixie"/pve-gpu-utils_*.deb
+	[ ! -e "$1" ] || {
+		LAB_DEB=$1
+		export LAB_DEB
+	}
 	check lab 1500 "$work/source/tests/lab/run.sh"
 }
 
