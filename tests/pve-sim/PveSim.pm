@@ -12,7 +12,7 @@ use Exporter 'import';
 our @EXPORT = qw($S $NODE $RUN conf nap event slurp spew guest_attr quorate need_quorum
 	read_conf write_conf conf_path guest_list guest_kind guest_name with_config_lock
 	check_lock vm_pid vm_state vm_signal ct_pid ct_running is_running vm_start vm_stop
-	vm_shutdown vm_cleanup ct_start ct_stop ct_shutdown wait_gone ha_state ha_request
+	vm_shutdown vm_cleanup ct_start ct_stop ct_shutdown wait_gone unit_start ha_state ha_request
 	ha_managed vm_disks run_cli say_err signal_die parse_opts faults propstr now uptime sys_nr);
 
 our $S = '/run/pve-sim';		# the host's directory: what outlives a power loss
@@ -99,7 +99,8 @@ sub signal_die {
 sub sys_nr {
 	my ($name) = @_;
 	my $arm = (POSIX::uname())[4] eq 'aarch64';
-	my %nr = (unshare => $arm ? 97 : 272, clock_gettime => $arm ? 113 : 228);
+	my %nr = (unshare => $arm ? 97 : 272, setns => $arm ? 268 : 308,
+		  clock_gettime => $arm ? 113 : 228);
 	return $nr{$name};
 }
 
@@ -898,6 +899,20 @@ sub ct_shutdown {
 	my ($id, %o) = @_;
 	my ($down) = (slurp(conf_path('lxc', $id)) // '') =~ /^startup:.*\bdown=(\d+)/m;
 	return ct_end($id, 'USR1', $o{timeout} // $down // 60, %o);
+}
+
+# A service of the host itself that has GPU nodes open.
+sub unit_start {
+	my ($unit) = @_;
+	my @nodes = split ' ', keys_of(slurp("$S/unit/$unit"))->{nodes} // '';
+	for my $node (@nodes) {
+		next if -c $node;
+		print STDERR "Job for $unit.service failed: $node is not there.\n";
+		return 0;
+	}
+	my @cmd = ("[unit] $unit.service", "$unit.service", @nodes);
+	system { '/usr/lib/pve-sim/ct' } @cmd;
+	return $? == 0;
 }
 
 # ---- HA ----------------------------------------------------------------------

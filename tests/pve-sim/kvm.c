@@ -9,7 +9,8 @@
  * SIGUSR1 asks the guest to power off: it does after its simulated `shutdown`
  * seconds (guest/VMID, read at that moment), or never. SIGTERM ends it at once,
  * unless `stop = never`. SIGUSR2 lets a paused one run, SIGHUP pauses it.
- * state/VMID tells what QMP would tell.
+ * state/VMID tells what QMP would tell. As a service (argv[0] "[unit] …"): its
+ * name, then nodes; SIGTERM ends it.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +32,12 @@
 #define SIM "/run/pve-sim"
 
 static const char *id;
-static bool is_ct;
+static bool is_ct, is_unit;
+
+static const char *kind(void)
+{
+	return is_unit ? "unit" : is_ct ? "lxc" : "qemu";
+}
 
 static void event(const char *what, const char *detail)
 {
@@ -41,7 +47,7 @@ static void event(const char *what, const char *detail)
 
 	clock_gettime(CLOCK_BOOTTIME, &t);
 	len = snprintf(line, sizeof(line), "%lld.%03ld\t%s\t%s/%s\t%s\n", (long long)t.tv_sec,
-		       t.tv_nsec / 1000000, what, is_ct ? "lxc" : "qemu", id, detail);
+		       t.tv_nsec / 1000000, what, kind(), id, detail);
 	fd = open(SIM "/events", O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return;
@@ -133,7 +139,8 @@ static void show_cgroup(pid_t pid)
 	ns = open("/proc/1/ns/mnt", O_RDONLY | O_CLOEXEC);
 	if (ns < 0 || setns(ns, CLONE_NEWNS) < 0)
 		_exit(1);
-	snprintf(text, sizeof(text), is_ct ? "0::/lxc/%s/ns/init.scope\n" : "0::/qemu.slice/%s.scope\n", id);
+	snprintf(text, sizeof(text), is_unit ? "0::/system.slice/%s\n" : is_ct ? "0::/lxc/%s/ns/init.scope\n" :
+		 "0::/qemu.slice/%s.scope\n", id);
 	snprintf(file, sizeof(file), SIM "/state/%s.cgroup", id);
 	snprintf(path, sizeof(path), "/proc/%d/cgroup", (int)pid);
 	put(file, text);
@@ -223,7 +230,8 @@ int main(int argc, char **argv)
 	char text[32], path[128];
 	sigset_t set;
 
-	is_ct = strncmp(argv[0], "[lxc", 4) == 0;
+	is_unit = strncmp(argv[0], "[unit", 5) == 0;
+	is_ct = is_unit || strncmp(argv[0], "[lxc", 4) == 0;
 	for (i = 1; i < argc; i++) {
 		if (strcmp(argv[i], "-S") == 0)
 			paused = true;
@@ -254,10 +262,11 @@ int main(int argc, char **argv)
 	for (i = 0; is_ct && i < argc - 2; i++)
 		if (open(argv[i + 2], O_RDWR | O_CLOEXEC) < 0)
 			return 1;
-	if (is_ct && listen_command() < 0)
+	if (is_ct && !is_unit && listen_command() < 0)
 		return 1;
 	snprintf(text, sizeof(text), "%d\n", (int)getpid());
-	snprintf(path, sizeof(path), SIM "/state/%s.pid", id);
+	snprintf(path, sizeof(path), is_unit ? SIM "/units/%.*s.pid" : SIM "/state/%.*s.pid",
+		 is_unit ? (int)strcspn(id, ".") : (int)strlen(id), id);
 	put(pidfile ? pidfile : path, text);
 	show_cgroup(getpid());
 	put_state(paused ? "prelaunch\n" : "running\n");

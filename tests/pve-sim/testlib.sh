@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2034 # rc is for those who source this
 # SPDX-License-Identifier: GPL-2.0-or-later
 # testlib.sh - for the tests that run on simulated hosts; sourced.
 #   sim_begin                 skip (77) where there can be no simulated host
