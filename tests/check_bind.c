@@ -262,6 +262,31 @@ static void take(const struct pciaddr *addr, int err, void *arg)
 	said->err[said->n++] = err;
 }
 
+START_TEST(host_is_the_kernels_choice)
+{
+	struct pciaddr audio = at(AUDIO), gpu = at(GPU);
+	char *link = testroot_path("/sys/devices/pci0000:00/" GPU "/driver");
+
+	/* No driver wants it: it has none, and no override. */
+	build_card();
+	ck_assert_int_eq(bind_host(&audio), 0);
+	assert_file("/sys/devices/pci0000:00/" AUDIO "/driver_override", "\nfio-pci\n");
+	assert_file("/sys/bus/pci/drivers_probe", AUDIO);
+
+	/* A driver that takes it again has been taught its id; that does not help here. */
+	unlink(link);
+	testroot_driver(GPU, "vfio-pci");
+	testroot_file("/sys/bus/pci/drivers/vfio-pci/unbind", "");
+	testroot_file("/sys/bus/pci/drivers/vfio-pci/remove_id", "");
+	testroot_attribute(GPU, "vendor", "0x10de\n");
+	testroot_attribute(GPU, "device", "0x2204\n");
+	ck_assert_int_eq(bind_host(&gpu), -ENODEV);
+	assert_file("/sys/bus/pci/drivers/vfio-pci/unbind", GPU);
+	assert_file("/sys/bus/pci/drivers/vfio-pci/remove_id", "10de 2204");
+	free(link);
+}
+END_TEST
+
 START_TEST(restore_goes_on)
 {
 	char nvidia[] = "nvidia", gone[] = "nouveau";
@@ -448,6 +473,7 @@ int main(void)
 	tcase_add_test(tcase, refused_before_anything_is_written);
 	tcase_add_test(tcase, users_by_device_node);
 	tcase_add_test(tcase, bind_is_verified);
+	tcase_add_test(tcase, host_is_the_kernels_choice);
 	tcase_add_test(tcase, restore_goes_on);
 	tcase_add_test(tcase, drivers);
 	tcase_add_test(tcase, disks);
