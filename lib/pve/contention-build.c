@@ -180,6 +180,31 @@ static void build_neighbours(struct contention *c)
 	}
 }
 
+static bool holds_fn(const struct model_guest *g, size_t from, unsigned fn)
+{
+	for (size_t i = from; i < g->n_holds; i++)
+		if (g->holds[i].fn == fn)
+			return true;
+	return false;
+}
+
+/* How the entry that begins here is used: one vGPU function makes PVE take the whole of it for such. */
+static enum model_use entry_use(const struct contention *c, const struct assignment *const *sorted, size_t n)
+{
+	enum model_use use = USE_DRIVER;
+
+	for (size_t i = 0; i < n && guest_compare(&sorted[i]->guest, &sorted[0]->guest) == 0 &&
+	     key_index(sorted[i]) == key_index(sorted[0]); i++) {
+		int fn = sorted[i]->has_addr && !sorted[i]->is_slot ?
+			 model_fn_find(c, &sorted[i]->addr) : MODEL_NONE;
+
+		use = use_of(sorted[i], fn >= 0 ? &c->fns[fn] : NULL);
+		if (use == USE_FUNCTION)
+			break;
+	}
+	return use;
+}
+
 /* Entries and alternatives of one guest out of its sorted records; returns how many records it has. */
 static size_t build_guest(struct contention *c, const struct assignment *const *sorted, size_t n,
 			  size_t *n_entries, size_t *n_alts, size_t *n_alt_fns)
@@ -188,13 +213,12 @@ static size_t build_guest(struct contention *c, const struct assignment *const *
 	struct model_entry *e = NULL;
 	struct model_alt *alt = NULL;
 	const struct assignment *last = NULL;
-	size_t i;
+	size_t i, first_hold = 0;
 
 	g->entry = *n_entries;
 	for (i = 0; i < n && guest_compare(&sorted[i]->guest, &g->id) == 0; i++) {
 		const struct assignment *a = sorted[i];
 		int fn = a->has_addr && !a->is_slot ? model_fn_find(c, &a->addr) : MODEL_NONE;
-		enum model_use use = use_of(a, fn >= 0 ? &c->fns[fn] : NULL);
 
 		if (a->state == ASSIGNMENT_RUNNING)
 			g->running = true;
@@ -202,14 +226,12 @@ static size_t build_guest(struct contention *c, const struct assignment *const *
 			continue;	/* said twice */
 		if (!last || key_index(last) != key_index(a)) {
 			e = &c->entries[(*n_entries)++];
-			*e = (struct model_entry){ .hostpci = key_index(a), .use = use,
-				.mdev_type = a->mdev_type, .mapping = a->mapping, .alt = *n_alts };
+			*e = (struct model_entry){ .hostpci = key_index(a),
+				.use = entry_use(c, sorted + i, n - i), .mdev_type = a->mdev_type, .mapping = a->mapping, .alt = *n_alts };
 			g->n_entries++;
+			first_hold = g->n_holds;
 			alt = NULL;
 		}
-		/* One vGPU function makes PVE take the whole entry for such. */
-		if (use == USE_FUNCTION)
-			e->use = use;
 		if (!alt || (g->id.kind == GUEST_QEMU && last->alt != a->alt)) {
 			alt = &c->alts[(*n_alts)++];
 			*alt = (struct model_alt){ .fn = *n_alt_fns };
@@ -225,9 +247,10 @@ static size_t build_guest(struct contention *c, const struct assignment *const *
 		/* PVE refuses a mediated device on several functions. */
 		if (a->mdev_type && alt->n_fns > 1 && !e->bad)
 			e->bad = a;
-		if (g->running && (a->held || use == USE_DRIVER)) {
-			struct model_hold hold = { (unsigned)(g - c->guests), (unsigned)fn, use,
-						   use == USE_MDEV ? a->mdev_type : NULL };
+		/* Two alternatives of one entry may name it; it is held once. */
+		if (g->running && (a->held || e->use == USE_DRIVER) && !holds_fn(g, first_hold, (unsigned)fn)) {
+			struct model_hold hold = { (unsigned)(g - c->guests), (unsigned)fn, e->use,
+						   e->use == USE_MDEV ? a->mdev_type : NULL };
 
 			model_hold_add(c, hold);
 		}
