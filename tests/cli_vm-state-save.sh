@@ -4,6 +4,7 @@
 set -eu
 here=$(dirname "$0")
 [ -n "${FAKE_PVE-}" ] || exec "$here/fake-pve.sh" "$0"
+# shellcheck source-path=SCRIPTDIR source=fake-guests.sh
 . "$here/fake-guests.sh"
 state=/var/lib/pve-gpu-utils/state
 
