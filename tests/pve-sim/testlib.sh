@@ -43,11 +43,7 @@ sim_host()
 	sim_name=$1
 	shift
 	"$SIM" new "$sim_name" "$H" kill-delay=1 stop-delay=3 "$@"
-	if [ -n "${sim_dest:-}" ]; then
-		for sim_part in usr etc var; do
-			[ ! -d "$sim_dest/$sim_part" ] || cp -a "$sim_dest/$sim_part/." "$H/disk/$sim_part/"
-		done
-	fi
+	[ -z "${sim_dest:-}" ] || "$SIM" install "$H" "$sim_dest"
 }
 
 sim_sh()
