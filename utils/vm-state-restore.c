@@ -81,6 +81,8 @@ static int exit_code(int rc, const struct restart_result *result)
 		return result->failed || result->held_up ? EX_TEMPFAIL : EX_OK;
 	case -EBADMSG:
 		return EX_DATAERR;
+	case -EACCES:
+		return EX_NOPERM;
 	case -EAGAIN:
 	case -ENOENT:		/* /etc/pve */
 	case -ECANCELED:
@@ -124,8 +126,6 @@ static int restore_journal(const struct restart_opts *opts)
 	struct restart_result result = { 0 };
 	int rc = restart_journal(&f, opts->dry_run), drivers = 0;
 
-	if (rc < 0 && rc != -ENOENT)
-		return exit_code(rc, &result);
 	if (rc == 0 && !opts->dry_run) {
 		for (size_t i = 0; i < f.n; i++) {
 			const struct state_entry *e = &f.entries[i];
@@ -147,11 +147,12 @@ static int restore_journal(const struct restart_opts *opts)
 	}
 	if (!opts->dry_run)
 		drivers = leftover_drivers(opts->config, NULL, rc == 0 ? &f : NULL);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = restart_run(&f, opts, &result);
-	else
+	} else if (rc == -ENOENT) {
 		say_info("the journal is empty: nothing to start");
-	rc = rc == -ENOENT && f.n == 0 ? 0 : rc;
+		rc = 0;
+	}
 	return drivers < 0 && rc == 0 ? EX_TEMPFAIL : exit_code(rc, &result);
 }
 

@@ -184,6 +184,9 @@ static void look(struct power_task *t)
 		if (t->result == -EINPROGRESS)
 			return;
 		t->ended = now;
+		/* systemd ended the unit, and all that systemd-run can tell is an exit status */
+		if (t->result > 0 && !t->stop && now - t->started >= (int64_t)t->limit * 1000)
+			t->result = -ETIMEDOUT;
 		t->stage = POWER_SETTLES;
 	}
 	if (t->stage != POWER_SETTLES)
