@@ -132,7 +132,7 @@ expect 69 vfio-bind --to vfio-pci --record "$dir/record" 01:00.0
 says "0000:01:00.1: driver vfio-pci did not take it"
 printf '#addr\tdriver\tdriver_override\n0000:01:00.0\tnvidia\t-\n0000:01:00.1\tsnd_hda_intel\t-\n#end 2\n' >"$dir/want"
 diff -u "$dir/want" "$dir/record" >&2 || fail "the record of the first run is lost"
-says "putting back what was changed"
+says "0000:01:00.1: put back as it was"
 
 # A function that is gone is said and skipped; a file that is cut is not believed.
 printf '#addr\tdriver\tdriver_override\n0000:0a:00.0\tnvidia\t-\n#end 1\n' >"$dir/record"

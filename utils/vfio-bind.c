@@ -255,7 +255,7 @@ static void say_restored(const struct pciaddr *addr, int err, void *arg)
 		say_warn("%s: gone since it was recorded; skipped",
 			 pciaddr_format(addr, text));
 	else if (err == -ENODEV)
-		say("%s: its driver is not there any more; left to the kernel's choice",
+		say("%s: its driver did not take it; left to the kernel's choice",
 		    pciaddr_format(addr, text));
 	else if (err < 0)
 		say_failure(addr, NULL, err);
@@ -263,12 +263,21 @@ static void say_restored(const struct pciaddr *addr, int err, void *arg)
 		say_info("%s: bound as before", pciaddr_format(addr, text));
 }
 
+static void say_undone(const struct pciaddr *addr, int err, void *arg)
+{
+	char text[PCIADDR_STRLEN];
+
+	if (err)
+		say_restored(addr, err, arg);
+	else
+		say_warn("%s: put back as it was", pciaddr_format(addr, text));
+}
+
 /* Put the first n back, the last one first. */
 static void undo(const struct functions *f, size_t n)
 {
-	say_warn("putting back what was changed");
 	while (n--)
-		bind_restore(&f->recs[n], 1, say_restored, NULL);
+		bind_restore(&f->recs[n], 1, say_undone, NULL);
 }
 
 static int bind_all(const struct functions *f, const struct opts *o)
