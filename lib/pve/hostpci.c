@@ -90,7 +90,7 @@ static const struct propstr_key keys[] = {
 	[DRIVER] = { "driver", check_driver, false },	/* since qemu-server 9.0.25 */
 };
 
-static const struct propstr_schema schema = { keys, ARRAY_SIZE(keys), HOST };
+const struct propstr_schema hostpci_schema = { keys, ARRAY_SIZE(keys), HOST };
 
 static bool is_set(const char *value)
 {
@@ -106,7 +106,7 @@ bool hostpci_parse(char *text, size_t len, struct hostpci *h, char **why)
 		*why = xstrdup("property contains a line feed");
 		return false;
 	}
-	if (!propstr_parse(&schema, text, len, values, why))
+	if (!propstr_parse(&hostpci_schema, text, len, values, why))
 		return false;
 	h->host = values[HOST];
 	h->mapping = values[MAPPING];

@@ -12,8 +12,11 @@
 #include "pci/pciaddr.h"
 #include "pci/pcidev.h"
 #include "pve/mapping.h"
+#include "pve/propstr.h"
 
 enum { HOSTPCI_MAX = 16 };	/* hostpci0..hostpci15 */
+
+extern const struct propstr_schema hostpci_schema;
 
 /* One value that the schema takes; strings point into the text that was parsed, NULL when absent. */
 struct hostpci {
