@@ -464,8 +464,8 @@ rung_package() {
 		# piuparts of Debian 12 takes a lock file of Debian 13's debconf for a left-over.
 		check "piuparts on $suite" 1200 sh -ec 'suite=$1 && shift && exec piuparts -d "$suite" -I "^/var/cache/debconf/tmp.ci" "$@"' \
 			sh "$suite" "$pkg/$suite"/pve-gpu-utils_*.deb "$pkg/$suite"/cuda-ckpt_*.deb
-		prepare "root of $suite for autopkgtest" 600 "$root" make "$suite" "$pkg/test-$suite" &&
-			check "autopkgtest on $suite" 1800 autopkgtest "$pkg/$suite"/*.changes -- chroot "$pkg/test-$suite"
+		prepare "root of $suite for autopkgtest" 600 "$root" make "$suite" "$pkg/test-$suite" apt-utils &&
+			check "autopkgtest on $suite" 1800 autopkgtest -U "$pkg/$suite"/*.changes -- chroot "$pkg/test-$suite"
 		rm -rf --one-file-system "$pkg/test-$suite"
 	done
 }
