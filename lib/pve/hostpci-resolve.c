@@ -126,12 +126,10 @@ static void add_element(struct hostpci_host *host, const struct element *e,
 		}
 		if (rows->n > before)
 			return;
-		row.status = "missing";
 	}
 	row.addr = e->addr;
 	row.is_slot = e->is_slot;
-	if (!host->is_local)
-		row.status = NULL;
+	row.status = host->is_local ? "missing" : NULL;
 	add_row(rows, &row);
 }
 
