@@ -37,21 +37,34 @@ make_dir() {
 	[ -d "$1" ] || mkdir -m 0700 "$1"
 }
 
-# The vzdump worker's process id, out of UPID:NODE:PID:START:...
-worker_pid() {
-	IFS=: read -r upid _ hex _ <"$root/run/vzdump.pid" || return 1
-	case $upid.$hex in
-	UPID. | *.*[!0-9A-Fa-f]*) return 1 ;;
-	UPID.*) printf '%d' "0x$hex" ;;
-	*) return 1 ;;
-	esac
+# The vzdump worker out of UPID:NODE:PID:START:..., both hexadecimal: "PID START".
+worker() {
+	IFS=: read -r upid _ pid start _ <"$root/run/vzdump.pid" || return 1
+	[ "$upid" = UPID ] || return 1
+	for hex in "$pid" "$start"; do
+		case $hex in
+		'' | *[!0-9A-Fa-f]*) return 1 ;;
+		esac
+	done
+	printf '%d %d\n' "0x$pid" "0x$start"
+}
+
+# Killed while we waited for the lock? Then the guardian may be through, and
+# nobody would start again whom we stop now. What cannot be told counts as alive.
+worker_is_gone() {
+	ids=$(worker 2>/dev/null) || return 1
+	IFS= read -r stat 2>/dev/null <"$root/proc/${ids% *}/stat" || return 0
+	# shellcheck disable=SC2086 # proc(5): state first, start time twentieth after the name
+	set -- ${stat##*) }
+	[ "$1" = Z ] || [ "${20}" != "${ids#* }" ]
 }
 
 start_guardian() {
-	if ! pid=$(worker_pid 2>/dev/null); then
+	if ! pid=$(worker 2>/dev/null); then
 		say "no guardian for this job: /run/vzdump.pid does not name vzdump's process"
 		return 0
 	fi
+	pid=${pid% *}
 	unit=pve-gpu-guardian-$pid
 	if [ -d "$root/run/systemd/system" ]; then
 		systemctl --quiet is-active "$unit.service" 2>/dev/null && return 0
@@ -200,6 +213,14 @@ backup_start() {
 }
 
 locked_phase() {
+	case $phase in
+	job-start | backup-start | pre-stop)
+		if worker_is_gone; then
+			say "$phase: the backup job is dead: nothing is done"
+			return 0
+		fi
+		;;
+	esac
 	case $phase in
 	job-start) job_start ;;
 	backup-start) backup_start ;;
