@@ -82,7 +82,7 @@ static int run(const struct listcmd *cmd, const struct record_opts *opts,
 
 	if (!w) {
 		if (bad)
-			say("unknown field '%s'", bad);
+			say("%s: no such field", bad);
 		else
 			say("-j does not go with -0 or -H");
 		return msg_usage_error();

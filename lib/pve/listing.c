@@ -101,12 +101,18 @@ int listing_open(struct listing *l, bool *wants_local)
 	l->local = guest_local_node();
 	node = q->all_nodes ? NULL : q->node ? q->node : l->local;
 	rc = guestdir_open(&l->dir, l->kind, node, q->vmids, q->n_vmids);
-	if (rc < 0) {
-		errno = -rc;
-		say_errno("%s/etc/pve/nodes%s%s", root_dir(), node ? "/" : "", node ? node : "");
-		free(l->local);
-	}
 	*wants_local = !node || strcmp(node, l->local) == 0;
+	if (rc == 0)
+		return 0;
+	errno = -rc;
+	if (rc == -ENOENT && !l->query->node)
+		say("%s/etc/pve/nodes%s%s is not there: is this a node of Proxmox VE, and up?",
+		    root_dir(), node ? "/" : "", node ? node : "");
+	else if (rc == -ENOENT)
+		say("%s: no such node in %s/etc/pve/nodes", node, root_dir());
+	else
+		say_errno("%s/etc/pve/nodes%s%s", root_dir(), node ? "/" : "", node ? node : "");
+	free(l->local);
 	return rc;
 }
 
