@@ -16,6 +16,7 @@ static void capture(void)
 	testroot_setup();
 	captured = testroot_path("/stderr");
 	ck_assert_ptr_nonnull(freopen(captured, "w", stderr));
+	setvbuf(stderr, NULL, _IONBF, 0);
 }
 
 static void done(void)
