@@ -7,8 +7,9 @@
 set -eu
 
 top=$(cd "$(dirname "$0")/.." && pwd)
-dest=$1
-mkdir -p "$dest"
+
+mkdir -p "$1"
+dest=$(cd "$1" && pwd)
 
 # sudo makes the checkout somebody else's to git.
 if [ -e "$top/.git" ] && command -v git >/dev/null 2>&1 &&

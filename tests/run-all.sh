@@ -424,8 +424,9 @@ rung_package() {
 	pkg=$work/package
 	root=$work/source/tests/package/root.sh
 	mkdir "$pkg"
-	check "distcheck" 900 sh -ec 'cp -a "$1" "$2/dist" && cd "$2/dist" && ./configure -q && make -s distcheck &&
+	prepare "make dist" 300 sh -ec 'cp -a "$1" "$2/dist" && cd "$2/dist" && ./configure -q && make -s dist &&
 		mkdir "$2/$3" && mv pve-gpu-utils-*.tar.xz "$2/$3/"' sh "$work/source" "$pkg" "$here" || return
+	check "distcheck" 900 make -s -j"$jobs" -C "$pkg/dist" distcheck
 	(cd "$pkg/$here" && for f in pve-gpu-utils-*.tar.xz; do
 		mv "$f" "$(printf %s "$f" | sed 's/^pve-gpu-utils-/pve-gpu-utils_/; s/\.tar/.orig.tar/')"
 	done && cp -a "$work/source/debian" . && cp -a . "$pkg/$other")
