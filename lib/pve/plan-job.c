@@ -137,7 +137,7 @@ static void restart(struct play *p, const struct guest_id *after, size_t next)
 }
 
 /* The guardian, while a backup goes on until end: nobody waits longer than max_wait. Returns the end. */
-static double watch(struct play *p, const struct guest_id *x, double end)
+static double watch(struct play *p, double end)
 {
 	struct plan_job *job = p->job;
 	double t = p->t;
@@ -157,7 +157,7 @@ static double watch(struct play *p, const struct guest_id *x, double end)
 		if (due >= end)
 			break;
 		t = due;
-		q = question(p, x, t);
+		q = question(p, NULL, t);
 		plan_restart(&q, &d, &n);
 		for (size_t i = 0; i < n; i++) {
 			struct plan_guest *g = find_guest(job, &d[i].guest);
@@ -252,7 +252,7 @@ static void back_up_stopped(struct play *p, struct plan_guest *g, double duratio
 			fail(p, g->id, "a device is in use or not there");
 			return;
 		}
-		p->t = watch(p, &g->id, p->t + job->start_s + duration);
+		p->t = watch(p, p->t + job->start_s + duration);
 		contention_guest_down(job->contention, g->id);
 	}
 	p->out->made++;
@@ -269,7 +269,7 @@ static void back_up_running(struct play *p, struct plan_guest *g, double duratio
 		goes_down(p, g, g->id);
 		p->t += job->stop_s;
 		if (is_container)
-			p->t = watch(p, &g->id, p->t + duration);
+			p->t = watch(p, p->t + duration);
 		if (!contention_guest_up(job->contention, g->id)) {
 			fail(p, g->id, "its device is taken");
 			return;
@@ -278,7 +278,7 @@ static void back_up_running(struct play *p, struct plan_guest *g, double duratio
 		comes_up(p, g, p->t);
 	}
 	if (!job->stop_mode || !is_container)
-		p->t = watch(p, &g->id, p->t + duration);
+		p->t = watch(p, p->t + duration);
 	p->out->made++;
 	tell(p, p->t, PLAN_EV_DONE, g->id, (struct guest_id){ 0 }, NULL);
 }

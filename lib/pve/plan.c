@@ -65,13 +65,16 @@ static bool has_to_wait(const struct plan_restart *p, const struct plan_guest *g
 	size_t i = 0, last;
 
 	*because = (struct guest_id){ 0 };
-	if (!p->after || p->now - g->stopped_at >= p->max_wait)
+	if (!p->after)
 		return false;
-	if (p->policy == CONFIG_RESTART_JOB_END)
-		return true;
 	while (i < p->n && guest_compare_vmid(&p->guests[i].id, p->after) <= 0)
 		i++;
 	last = p->policy == CONFIG_RESTART_LAST || p->n - i < p->lookahead ? p->n : i + p->lookahead;
+	if (p->now - g->stopped_at >= p->max_wait)
+		/* Not even then only to be stopped again by the next backup: it may begin this second. */
+		last = i < p->n ? i + 1 : p->n;
+	else if (p->policy == CONFIG_RESTART_JOB_END)
+		return true;
 	for (; i < last; i++) {
 		const struct plan_guest *x = &p->guests[i];
 

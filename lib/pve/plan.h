@@ -49,7 +49,10 @@ struct plan_restart {
  * another one needs), then the others in guests' order.
  * early: start it unless one of the next `lookahead` guests after `after` in
  * VMID order is a stopped guest whose backup would need it down again;
- * last: unless any later one is; job-end: wait. Nobody waits longer than max_wait.
+ * last: unless any later one is; job-end: wait. Nobody waits longer than max_wait,
+ * except for the guest next in order: a start would only be undone at once. The
+ * guardian asks with after == NULL for those who have waited that long, while a
+ * backup goes on: where that is no contender of theirs, they start.
  * decisions: allocated, *n_decisions long.
  */
 void plan_restart(const struct plan_restart *p, struct plan_decision **decisions, size_t *n_decisions);

@@ -12,9 +12,14 @@
  *             the mdev parents of a host are one mapping in half of the cases.
  * host driver on 30 % of the hosts one whole card belongs to the host's driver, and
  *             one to three containers use it; VMs may want it all the same.
- * guests      4 to 30, evenly; a fifth are containers. 55 % of the VMs have a GPU (at
- *             least two do), one in ten of those a second one; where a mapping has it,
- *             70 % ask by mapping. 5 % of the VMs are templates, 3 % have no disk.
+ * sharing     a whole card is wanted by 1 to 5 VMs (15, 40, 25, 12, 8 %), a card with VFs
+ *             by half as many to a third more than it has, an mdev parent by half as many
+ *             to a third more than it can make (85 % of them the same type). Where
+ *             a mapping has the device, 70 % ask by the mapping. One VM in ten wants a
+ *             second device of any card.
+ * guests      4 to 30, evenly, but room for the above; a quarter of those without a GPU
+ *             are containers. GPU guests stand anywhere among the VMIDs. 5 % of the VMs
+ *             are templates, 3 % have no disk.
  * running     at night: 80 % of the guests without a GPU and 45 % of those with one
  *             try to, in random order; who finds its devices taken is off.
  * durations   20 s and the used part (30 to 100 %) of the disks at 80 to 250 MiB/s per
@@ -128,6 +133,7 @@ struct card {
 	int fn, n;		/* its functions; of SRIOV the VFs come after the PF */
 	bool mapped;		/* SRIOV: its VFs are a mapping */
 	bool vgpu;
+	int type;		/* MDEV: what most VMs ask for; a card takes one size at a time */
 };
 
 struct park {
@@ -180,6 +186,7 @@ static void draw_cards(struct host *h, struct dice *d, struct park *p)
 			add_type(h, c->fn, 0, size / 4, 4, true, true);
 			add_type(h, c->fn, 1, size / 8, 8, true, true);
 			add_type(h, c->fn, 2, size / 12, 12, true, true);
+			c->type = below(d, 3);
 			n_mdev++;
 			break;
 		}
@@ -243,7 +250,7 @@ static void give(struct dice *d, const struct park *p, int i, struct host_guest 
 		}
 		break;
 	case MDEV:
-		e->type = below(d, 3);
+		e->type = percent(d, 85) ? c->type : below(d, 3);
 		if (!p->mdev_mapped || !by_mapping) {
 			add_alt(e, c->fn, 1);
 			break;
@@ -267,12 +274,96 @@ static double draw_duration(struct dice *d, bool container, double speed)
 	return floor(20 + gib * 1024 * (0.3 + 0.7 * uniform(d)) / speed);
 }
 
+enum { NO_GPU = -1, HOST_DRIVER = -2 };
+
+/* What every guest is to have: a card's number, HOST_DRIVER (containers) or NO_GPU; in VMID order. */
+static int draw_demand(struct dice *d, const struct park *p, int want[])
+{
+	static const int sharers[] = { 15, 55, 80, 92, 100 };
+	int n = 0, total = 4 + below(d, 27);
+
+	for (int i = 0; i < p->n; i++) {
+		const struct card *c = &p->card[i];
+		int users = 1, roll = below(d, 100);
+
+		while (is_whole(c) && roll >= sharers[users - 1])
+			users++;
+		if (c->kind == SRIOV)
+			users = (c->n - 1) / 2 + below(d, (c->n - 1) * 5 / 6 + 1);
+		if (c->kind == MDEV)
+			users = (2 + 2 * c->type) + below(d, 4 + 2 * c->type);
+		while (users-- > 0 && n < 26)
+			want[n++] = i;
+	}
+	for (int k = p->host_card >= 0 ? 1 + below(d, 3) : 0; k > 0; k--)
+		want[n++] = HOST_DRIVER;
+	while (n < total)
+		want[n++] = NO_GPU;
+	for (int i = n - 1; i > 0; i--) {
+		int k = below(d, i + 1), keep = want[i];
+
+		want[i] = want[k];
+		want[k] = keep;
+	}
+	return n;
+}
+
+static void draw_guest(struct dice *d, const struct park *p, struct host_guest *g, int want)
+{
+	bool container = want == HOST_DRIVER || (want == NO_GPU && percent(d, 25));
+
+	g->id.kind = container ? GUEST_LXC : GUEST_QEMU;
+	g->has_disk = container || !percent(d, 3);
+	g->template = !container && percent(d, 5);
+	g->running = !g->template && percent(d, want == NO_GPU ? 80 : 45);
+	if (want == HOST_DRIVER) {
+		g->entry[g->n_entries] = (struct host_entry){ .type = -1, .mapping = -1 };
+		add_alt(&g->entry[g->n_entries++], p->card[p->host_card].fn, 1);
+	}
+	if (want < 0)
+		return;
+	give(d, p, want, g);
+	if (!percent(d, 10))
+		return;
+	give(d, p, below(d, p->n), g);
+	/* The same single device twice is a mistake, not a plan. */
+	if (g->entry[0].n_alts == 1 && g->entry[1].n_alts == 1 &&
+	    g->entry[0].alt[0].fn[0] == g->entry[1].alt[0].fn[0])
+		g->n_entries = 1;
+}
+
+static void draw_words(struct host *h, struct dice *d)
+{
+	if (percent(d, 5))
+		for (int i = 0; i < h->n_guests; i++)
+			if (h->guest[i].running && h->guest[i].n_holds > 0) {
+				h->guest[i].never_stop = true;
+				break;
+			}
+	if (!percent(d, 5))
+		return;
+	for (int i = 0; i < h->n_guests; i++) {
+		for (int k = i + 1; k < h->n_guests; k++) {
+			const struct host_guest *a = &h->guest[i], *b = &h->guest[k];
+
+			if (a->n_entries > 0 || b->n_entries > 0 || a->id.kind != GUEST_QEMU ||
+			    b->id.kind != GUEST_QEMU || a->running == b->running)
+				continue;
+			h->group[0].n = 2;
+			h->group[0].vmid[0] = a->id.vmid;
+			h->group[0].vmid[1] = b->id.vmid;
+			h->n_groups = 1;
+			return;
+		}
+	}
+}
+
 void host_plausible(struct host *h, unsigned seed)
 {
 	struct dice d = { seed * 2654435761u + 12345 };
 	struct park p = { 0 };
+	int want[HOST_GUESTS + 4];
 	double speed;
-	int n_containers = 0, with_gpu = 0;
 	bool whole_job;
 	uint32_t vmid = 99;
 
@@ -280,59 +371,18 @@ void host_plausible(struct host *h, unsigned seed)
 	draw_cards(h, &d, &p);
 	speed = 80 + 170 * uniform(&d);
 	whole_job = percent(&d, 75);
-	h->n_guests = 4 + below(&d, 27);
+	h->n_guests = draw_demand(&d, &p, want);
 	for (int i = 0; i < h->n_guests; i++) {
 		struct host_guest *g = &h->guest[i];
-		bool container = i >= 2 && percent(&d, 20), gpu;
 
 		vmid += (uint32_t)(1 + (percent(&d, 25) ? below(&d, 20) : 0));
-		*g = (struct host_guest){ .id = { container ? GUEST_LXC : GUEST_QEMU, vmid } };
-		g->has_disk = container || !percent(&d, 3);
-		g->template = !container && percent(&d, 5);
+		*g = (struct host_guest){ .id.vmid = vmid };
+		draw_guest(&d, &p, g, want[i]);
 		g->selected = whole_job || percent(&d, 80);
-		g->duration = draw_duration(&d, container, speed);
-		gpu = container ? p.host_card >= 0 && n_containers < 3 && percent(&d, 60) :
-		      percent(&d, 55) || with_gpu < 2;
-		g->running = !g->template && percent(&d, gpu ? 45 : 80);
-		if (!gpu)
-			continue;
-		if (container) {
-			g->entry[g->n_entries] = (struct host_entry){ .type = -1, .mapping = -1 };
-			add_alt(&g->entry[g->n_entries++], p.card[p.host_card].fn, 1);
-			n_containers++;
-			continue;
-		}
-		with_gpu++;
-		give(&d, &p, below(&d, p.n), g);
-		if (p.n > 1 && percent(&d, 10)) {
-			int second = below(&d, p.n);
-
-			give(&d, &p, second, g);
-			/* The same single device twice is a mistake, not a plan. */
-			if (g->entry[0].n_alts == 1 && g->entry[1].n_alts == 1 &&
-			    g->entry[0].alt[0].fn[0] == g->entry[1].alt[0].fn[0])
-				g->n_entries = 1;
-		}
+		g->duration = draw_duration(&d, g->id.kind == GUEST_LXC, speed);
 	}
 	start_all(h, &d);
-	if (percent(&d, 5))
-		for (int i = 0; i < h->n_guests; i++)
-			if (h->guest[i].running && h->guest[i].n_holds > 0) {
-				h->guest[i].never_stop = true;
-				break;
-			}
-	if (percent(&d, 5))
-		for (int i = 0; i < h->n_guests && h->n_groups == 0; i++)
-			for (int k = i + 1; k < h->n_guests; k++)
-				if (h->guest[i].n_entries == 0 && h->guest[k].n_entries == 0 &&
-				    h->guest[i].id.kind == GUEST_QEMU && h->guest[k].id.kind == GUEST_QEMU &&
-				    h->guest[i].running != h->guest[k].running) {
-					h->group[0].n = 2;
-					h->group[0].vmid[0] = h->guest[i].id.vmid;
-					h->group[0].vmid[1] = h->guest[k].id.vmid;
-					h->n_groups = 1;
-					break;
-				}
+	draw_words(h, &d);
 }
 
 /* --- awkward --- */
