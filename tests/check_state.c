@@ -35,7 +35,7 @@ static const struct {
 } reads[] = {
 	{ HEAD "#end 0\n", 0, 0 },
 	{ HEAD "qemu/100\trunning\t77\tpve1\t5\tweb\t-\t0\t1\t1\n#end 1\n", 0, 1 },
-	{ HEAD "qemu/100\trunning\t77\tpve1\n#end 1\n", 0, 1 },		/* DESIGN's four fields alone */
+	{ HEAD "qemu/100\trunning\t77\tpve1\n#end 1\n", 0, 1 },		/* the first four alone */
 	{ HEAD "qemu/100\trunning\t77\tpve1\t5\tw\t-\t0\t1\t1\tmore\n#end 1\n", 0, 1 },
 	{ HEAD "#new thing\nlxc/200\tstopped\t-\tpve1\n#end 1\n", 0, 1 },
 	{ JHEAD "qemu/100\trunning\t77\tpve1\t5\tvzdump\t1700000000\n#end 1\n", 0, 1 },

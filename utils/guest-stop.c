@@ -169,7 +169,8 @@ static void note_functions(struct power_task *t, pid_t pid)
 
 static bool prepare(const struct stop *s, const struct target *t, struct power_task *task)
 {
-	unsigned timeout = s->timeout != NO_TIMEOUT ? (unsigned)s->timeout : s->config->stop_timeout;
+	unsigned timeout =
+		s->timeout != NO_TIMEOUT ? (unsigned)s->timeout : s->config->stop_timeout;
 	bool force = s->force || s->config->force_stop;
 
 	if (t->is_guest && t->guest.down >= 0)
@@ -260,7 +261,8 @@ static int run(struct stop *s, char *const operands[], size_t n)
 	return s->code;
 }
 
-static bool parse_number(const char *text, unsigned long min, unsigned long max, unsigned *value)
+static bool parse_number(const char *text, unsigned long min, unsigned long max,
+			 unsigned *value)
 {
 	unsigned long v;
 	char *end;

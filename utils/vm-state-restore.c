@@ -51,7 +51,8 @@ static void usage(FILE *out)
 	      "  -V, --version        print the version and exit\n", out);
 }
 
-static bool parse_number(const char *text, unsigned long min, unsigned long max, unsigned *value)
+static bool parse_number(const char *text, unsigned long min, unsigned long max,
+			 unsigned *value)
 {
 	unsigned long v;
 	char *end;
@@ -169,7 +170,8 @@ static int restore_after(struct guest_id id, const struct restart_opts *opts)
 		return exit_code(rc, &result);
 	guest_format(id, name);
 	for (size_t i = 0; i < f.n; i++)
-		in_backup |= state_is_backup(&f.entries[i]) && strcmp(f.entries[i].name, name) == 0;
+		in_backup |= state_is_backup(&f.entries[i]) &&
+			     strcmp(f.entries[i].name, name) == 0;
 	if (in_backup && !opts->dry_run) {
 		int wait = leftover_wait(id, KVM_GONE);
 

@@ -100,7 +100,8 @@ static int collect(struct state_file *f, char *const names[], size_t n_names)
 static int print(const struct state_file *f, const struct record_opts *opts)
 {
 	_cleanup_free_ char *bad = NULL;
-	struct record_writer *w = record_writer_new(stdout, fields, ARRAY_SIZE(fields), opts, &bad);
+	struct record_writer *w =
+		record_writer_new(stdout, fields, ARRAY_SIZE(fields), opts, &bad);
 
 	if (!w) {
 		if (bad)
@@ -125,7 +126,8 @@ static int print(const struct state_file *f, const struct record_opts *opts)
 	return EX_OK;
 }
 
-static int save(const char *file, char *const names[], size_t n, const struct record_opts *opts)
+static int save(const char *file, char *const names[], size_t n,
+		const struct record_opts *opts)
 {
 	_cleanup_(state_done) struct state_file f = { 0 };
 	_cleanup_free_ char *own = state_path();

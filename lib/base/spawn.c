@@ -102,7 +102,8 @@ static void default_signals(void)
 }
 
 /* In the child: only system calls from here on. */
-static void child_exec(const struct spawn *s, const char *const argv[], int null, int out, int err_fd)
+static void child_exec(const struct spawn *s, const char *const argv[], int null, int out,
+		       int err_fd)
 {
 	int err;
 
@@ -318,7 +319,8 @@ static void reap(struct spawn *s)
 	if (waitid(P_PID, (id_t)s->pid, &info, WEXITED | WNOHANG) < 0)
 		finish(s, 127);
 	else if (info.si_pid == s->pid)
-		finish(s, info.si_code == CLD_EXITED ? info.si_status : 128 + info.si_status);
+		finish(s, info.si_code == CLD_EXITED ? info.si_status
+						     : 128 + info.si_status);
 }
 
 static void check_limit(struct spawn *s, int64_t now)

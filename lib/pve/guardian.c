@@ -78,7 +78,8 @@ static int begin_boot(const struct config *cfg, struct state_file *f)
 	return -ENOENT;
 }
 
-int guardian_recover(const struct restart_opts *opts, bool boot, struct restart_result *result)
+int guardian_recover(const struct restart_opts *opts, bool boot,
+		     struct restart_result *result)
 {
 	_cleanup_(state_done) struct state_file f = { 0 };
 	struct restart_opts o = *opts;
@@ -105,7 +106,8 @@ int guardian_recover(const struct restart_opts *opts, bool boot, struct restart_
 	}
 	if (boot)
 		leftover_forget_drivers();
-	else if (leftover_drivers(opts->config, NULL, rc == 0 ? &f : NULL) < 0 && first == 0)
+	else if (leftover_drivers(opts->config, NULL, rc == 0 ? &f : NULL) < 0 &&
+		 first == 0)
 		first = -EAGAIN;
 	if (rc == 0) {
 		rc = restart_run(&f, &o, result);
@@ -129,8 +131,9 @@ static void start_overdue(const struct restart_opts *opts)
 	if (state_read(path, &f) < 0 || spawn_now() < not_before)
 		return;
 	for (size_t i = 0; i < f.n; i++)
-		overdue |= !state_is_backup(&f.entries[i])
-			&& f.entries[i].since + (int64_t)opts->config->max_wait * 60 <= time(NULL);
+		overdue |= !state_is_backup(&f.entries[i]) &&
+			   f.entries[i].since + (int64_t)opts->config->max_wait * 60 <=
+				   time(NULL);
 	if (!overdue)
 		return;
 	lock = guardian_lock_hook(0);

@@ -22,7 +22,8 @@ int guardian_lock_vzdump(unsigned wait);
  * boot: we are run at boot.
  * 0, -EAGAIN when something is left to be tried again, or another -errno; said.
  */
-int guardian_recover(const struct restart_opts *opts, bool boot, struct restart_result *result);
+int guardian_recover(const struct restart_opts *opts, bool boot,
+		     struct restart_result *result);
 
 /*
  * Watch the vzdump worker until it is gone, meanwhile starting guests that have

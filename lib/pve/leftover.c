@@ -242,7 +242,8 @@ static bool has_backup_entry(const struct state_file *f, const char *file)
 	return false;
 }
 
-int leftover_drivers(const struct config *cfg, const char *guest, const struct state_file *journal)
+int leftover_drivers(const struct config *cfg, const char *guest,
+		     const struct state_file *journal)
 {
 	_cleanup_free_ char *dirname = state_drivers_dir();
 	_cleanup_closedir_ DIR *dir = NULL;

@@ -33,7 +33,8 @@ int leftover_clear(const struct state_file *journal);
  * backup entry in the journal (which may be NULL).
  * 0 or the first -errno; what was done and what failed is said.
  */
-int leftover_drivers(const struct config *cfg, const char *guest, const struct state_file *journal);
+int leftover_drivers(const struct config *cfg, const char *guest,
+		     const struct state_file *journal);
 
 /* Forget all records: drivers of another boot mean nothing in this one. */
 void leftover_forget_drivers(void);

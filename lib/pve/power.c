@@ -60,7 +60,8 @@ bool power_start_init(struct power_task *t, const char *name, unsigned limit, bo
 	return true;
 }
 
-bool power_stop_init(struct power_task *t, const char *name, unsigned timeout, bool force, bool ha)
+bool power_stop_init(struct power_task *t, const char *name, unsigned timeout, bool force,
+		     bool ha)
 {
 	if (!init(t, name))
 		return false;
@@ -153,7 +154,9 @@ static void ask_journal(struct power_task *t)
 	_cleanup_free_ char *match = xasprintf("_SYSTEMD_UNIT=%s.service", unit);
 	const char *argv[] = { "/usr/bin/journalctl", "-q", "-o", "cat", "-n", "1",
 			       "--since=-30min", match, NULL };
-	struct spawn_opts opts = { .timeout = JOURNAL_LIMIT, .line = keep_line, .arg = t };
+	struct spawn_opts opts = { .timeout = JOURNAL_LIMIT,
+				   .line = keep_line,
+				   .arg = t };
 
 	spawn_run(argv, &opts);
 }
@@ -185,7 +188,8 @@ static void look(struct power_task *t)
 			return;
 		t->ended = now;
 		/* systemd ended the unit, and all that systemd-run can tell is an exit status */
-		if (t->result > 0 && !t->stop && now - t->started >= (int64_t)t->limit * 1000)
+		if (t->result > 0 && !t->stop &&
+		    now - t->started >= (int64_t)t->limit * 1000)
 			t->result = -ETIMEDOUT;
 		t->stage = POWER_SETTLES;
 	}

@@ -45,7 +45,8 @@ struct power_task {
  * the resource manager acts later.
  */
 bool power_start_init(struct power_task *t, const char *name, unsigned limit, bool ha);
-bool power_stop_init(struct power_task *t, const char *name, unsigned timeout, bool force, bool ha);
+bool power_stop_init(struct power_task *t, const char *name, unsigned timeout, bool force,
+		     bool ha);
 void power_done(struct power_task *t);
 
 /* The command as one would type it ("qm start 101"); allocated. */

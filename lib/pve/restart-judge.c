@@ -99,7 +99,8 @@ static void judge(const struct restart *r, struct candidate *c)
 		return;
 	}
 	for (const struct candidate *other = r->cands; other < c; other++)
-		if (other->verdict == VERDICT_START && strcmp(other->entry->name, e->name) == 0)
+		if (other->verdict == VERDICT_START &&
+		    strcmp(other->entry->name, e->name) == 0)
 			return;		/* stopped for two reasons, started once */
 	if (r->opts->overdue_only
 	    && (e->since + (int64_t)r->opts->config->max_wait * 60 > time(NULL)
@@ -179,8 +180,8 @@ static void take_decision(struct restart *r, const struct plan_decision *d)
 		return;
 	c->because = d->because;
 	c->round = d->round;
-	if (d->action == PLAN_WAIT
-	    || (d->action == PLAN_BLOCKED && d->because.vmid && is_in_backup(r, d->because))) {
+	if (d->action == PLAN_WAIT || (d->action == PLAN_BLOCKED && d->because.vmid &&
+				       is_in_backup(r, d->because))) {
 		set(c, VERDICT_WAIT, "backup");
 	} else if (d->action == PLAN_BLOCKED && d->because.vmid) {
 		set(c, VERDICT_HELD_UP, "not started: %s runs and has what it needs; when that is down: %s",
@@ -233,7 +234,8 @@ static void decide_units(struct restart *r, const struct plan_guest *guests)
 
 static void decide(struct restart *r)
 {
-	_cleanup_free_ struct plan_guest *guests = xcalloc(r->n_guests + 1, sizeof(*guests));
+	_cleanup_free_ struct plan_guest *guests =
+		xcalloc(r->n_guests + 1, sizeof(*guests));
 	_cleanup_free_ struct plan_decision *decisions = NULL;
 	size_t n = 0;
 

@@ -47,7 +47,8 @@ const char *restart_command(const struct state_entry *e, char buf[RESTART_COMMAN
 
 int restart_journal(struct state_file *f, bool dry_run)
 {
-	_cleanup_free_ char *path = state_journal_path(), *aside = NULL, *names = NULL, *commands = NULL;
+	_cleanup_free_ char *path = state_journal_path(), *aside = NULL, *names = NULL,
+			    *commands = NULL;
 	int rc = state_read(path, f), moved = 0;
 	char buf[RESTART_COMMAND];
 
@@ -91,7 +92,9 @@ static bool host_is_stopping(void)
 {
 	static const char *const argv[] = { POWER_SYSTEMCTL, "is-system-running", NULL };
 	char word[32] = "";
-	struct spawn_opts opts = { .timeout = PRIVATE_LIMIT, .line = keep_word, .arg = word };
+	struct spawn_opts opts = { .timeout = PRIVATE_LIMIT,
+				   .line = keep_word,
+				   .arg = word };
 
 	if (!root_is_host() || access(argv[0], X_OK) < 0)
 		return false;
