@@ -40,13 +40,12 @@ sim_host two-vms
 night ''
 all_made '100 101'
 ok 'one guest was stopped, once (100 is not in its way)' is "$(stops)" 'qemu/101 '
-ok 'the guardian is gone' is "$(grep -c . "$H/units" 2>/dev/null || :)" 0 || :
 
 sim_host two-vms systemd=off
 night ''
 all_made '100 101'
 
-sim_host sample
+sim_host sample speed=240
 night ''
 all_made '100 102 103 105 106 107 108 200'
 ok 'the HA guest was left alone' no_event 'ha-request'
@@ -54,7 +53,7 @@ ok 'the container has its GPU back' event 'bind 0000:01:00.0 nvidia'
 ok 'the audio function, too' event 'bind 0000:01:00.1 snd_hda_intel'
 
 for policy in last job-end; do
-	sim_host sample
+	sim_host sample speed=240
 	night "restart = $policy"
 	all_made '100 102 103 105 106 107 108 200'
 done
@@ -75,7 +74,7 @@ all_made '100 101 102'
 sim_host hostdriver
 night ''
 all_made '100 200 201 202'
-ok 'only those two were stopped' is "$(stops | tr ' ' '\n' | sort | tr '\n' ' ')" ' lxc/200 lxc/201 '
+ok 'only those two were stopped' is "$(stops | tr ' ' '\n' | grep . | sort | tr '\n' ' ')" 'lxc/200 lxc/201 '
 
 sim_host unit
 night 'host-services = ollama.service'
@@ -113,7 +112,7 @@ all_made '100 101 102 200'
 sim_host group
 night ''
 ok 'only the one without its device fails' is "$rc $(made)" '255 100 101 102 103 '
-ok 'for the right reason' event "backup-failed qemu/104 no PCI device found for '0000:09:00'?"
+ok 'for the right reason' out 'qemu/104 .*0000:09:00.0 is not there'
 same
 tidy
 

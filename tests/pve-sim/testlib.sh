@@ -18,7 +18,7 @@ sim_begin()
 	"$SIM" check || exit $?
 	command -v "${CC:-cc}" >/dev/null || { echo 'no C compiler'; exit 77; }
 	T=$(mktemp -d /tmp/pve-sim.XXXXXX)
-	trap 'rm -rf "$T"' EXIT
+	trap '"$SIM" rm "$T"/host* "$T"' EXIT
 	trap 'exit 130' INT TERM
 	if [ -z "${PVE_SIM_BUILD:-}" ]; then
 		PVE_SIM_BUILD=$T/build
