@@ -45,6 +45,8 @@ dev10\t0000:00:02.0\trunning\tok\tconfig
 lxc.mount.entry\t0000:00:02.0\trunning\tok\tconfig
 lxc.mount.entry\t0000:06:00.0\trunning\tok\tconfig
 ' running
+expect 0 lxc-gpu-ls -R "$root" -v 200
+says 'lxc/200 runs'
 expect 0 lxc-gpu-ls -R "$root" --section pending -o guest,key,addr,held 201
 prints 'lxc/201\tdev0\t0000:06:00.0\t-\n' pending
 expect 0 lxc-gpu-ls -R "$root" --section snap -o guest,addr

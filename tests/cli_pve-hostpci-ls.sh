@@ -92,6 +92,8 @@ expect 64 pve-hostpci-ls -R "$root" -N ../pve1
 expect 64 pve-hostpci-ls -R "$root" -a -N pve1
 
 # Formats.
+expect 0 pve-hostpci-ls -R "$root" -v 100
+says "qemu/100 runs, process 7100"
 expect 0 pve-hostpci-ls -R "$root" -j -o guest,alt,addr,mapping 100
 prints '{"guest":"qemu/100","alt":0,"addr":"0000:01:00.0","mapping":null}\n{"guest":"qemu/100","alt":0,"addr":"0000:01:00.1","mapping":null}\n' '-j'
 pve-hostpci-ls -R "$root" -0 -o addr 100 | tr '\0' ';' >"$dir/out"

@@ -15,7 +15,7 @@ static const char usage[] =
 	"  -o, --output=FIELDS  guest,key,alt,addr,mdev_type,mapping,state,node,status,held\n"
 	"  -q, --quiet          no warnings\n"
 	"  -r, --raw            TAB-separated records on a terminal too\n"
-	"  -v, --verbose        say more\n"
+	"  -v, --verbose        say which of them run\n"
 	"      --section=NAME   effective (default), current, pending, or a snapshot\n"
 	"  -h, --help           print this help and exit\n"
 	"  -V, --version        print the version and exit\n";

@@ -255,6 +255,8 @@ static void do_container(struct listing *l, void *arg)
 	struct run *run = arg;
 
 	run->is_running = l->is_local && guest_vmids_have(run->running, run->n_running, l->vmid);
+	if (run->is_running)
+		say_info("lxc/%u runs", l->vmid);
 	choice = listing_choice(l, run->is_running);
 	/* most configs have none */
 	if (choice != PVECONF_OF_SNAPSHOT && !memmem(l->text.data, l->text.len, "/dev", 4))

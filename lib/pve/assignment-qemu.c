@@ -256,6 +256,8 @@ static void do_vm(struct listing *l, void *arg)
 	struct holding *holdings = NULL;
 	size_t n_holdings = 0;
 
+	if (is_running)
+		say_info("qemu/%u runs, process %d", l->vmid, (int)run->proc.pid);
 	run->host.node = l->node;
 	run->host.is_local = l->is_local;
 	/* most configs have none */

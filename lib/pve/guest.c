@@ -121,7 +121,7 @@ static int running_containers(uint32_t **vmids, size_t *n)
 
 	if (!text && errno != ENOENT)
 		return -errno;
-	for (const char *p = text; p && (p = strstr(p, word)); ) {
+	for (const char *p = text ? strstr(text, word) : NULL; p; p = strstr(p, word)) {
 		char digits[10];
 		uint32_t vmid;
 		size_t len;

@@ -201,7 +201,7 @@ static char *left_reservation(uint32_t vmid)
 {
 	_cleanup_free_ struct reservation *r = NULL;
 	char addr[PCIADDR_STRLEN];
-	size_t n;
+	size_t n = 0;
 
 	if (reservations_read(&r, &n) < 0)
 		return NULL;

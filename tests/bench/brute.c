@@ -139,7 +139,7 @@ static bool can_make(const struct brute *b, int x, int parent, const char *name,
 	const struct host_type *t = type_of(h, parent, name);
 	const char *held[HOST_GUESTS * HOST_HOLDS + HOST_ENTRIES];
 	int n = held_on(h, parent, x, gone, held), others = n, n_first = 0;
-	bool grown = false;
+	bool grown = false, mixed = false;
 
 	if (!t) {
 		EACH(k, h->n_types)
@@ -150,7 +150,9 @@ static bool can_make(const struct brute *b, int x, int parent, const char *name,
 	EACH(y, h->n_guests)
 		if (y != x && h->guest[y].running && !(gone & 1u << y) && !has_no_more(b, y, parent))
 			grown = true;
-	if (!grown && b->available[t - h->type] > n_own)
+	EACH(i, n_own)
+		mixed |= strcmp(own[i], name) != 0;
+	if (!grown && !mixed && b->available[t - h->type] > n_own)
 		return true;
 	EACH(i, n_own)
 		held[n++] = own[i];
@@ -159,6 +161,8 @@ static bool can_make(const struct brute *b, int x, int parent, const char *name,
 	EACH(y, h->n_guests)
 		EACH(i, b->first[y].running ? b->first[y].n_holds : 0)
 			n_first += b->first[y].hold[i].fn == parent && b->first[y].hold[i].type;
+	if (mixed && !grown && b->available[t - h->type] > 0)
+		return true;
 	return others == 0 && n_first > 0;
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * race RUNS COMMAND... -- COMMAND... - run two commands in turn and print one
- * line: median time of each in microseconds, greatest resident set of each in
- * KiB. Their output goes to a pipe that is read and thrown away.
+ * line: the median over the turns of the first's time through the second's (a
+ * load that comes and goes slows both of a turn), the greatest resident set of
+ * each in KiB. Their output goes to a pipe that is read and thrown away.
  */
 #define _GNU_SOURCE
 #include <stdio.h>
@@ -17,7 +18,6 @@ enum { RUNS_MAX = 1000 };
 
 struct side {
 	char **argv;
-	long times[RUNS_MAX];	/* us */
 	long rss;		/* KiB */
 };
 
@@ -37,7 +37,8 @@ static void drain(int fd)
 	while (n > 0);
 }
 
-static void run(struct side *side, int turn)
+/* Returns the time in us. */
+static double run(struct side *side)
 {
 	struct timespec start, end;
 	struct rusage usage;
@@ -68,21 +69,22 @@ static void run(struct side *side, int turn)
 		fprintf(stderr, "race: %s failed (status 0x%x)\n", side->argv[0], (unsigned)status);
 		exit(70);
 	}
-	side->times[turn] = (end.tv_sec - start.tv_sec) * 1000000L
-			    + (end.tv_nsec - start.tv_nsec) / 1000;
 	if (usage.ru_maxrss > side->rss)
 		side->rss = usage.ru_maxrss;
+	return (double)(end.tv_sec - start.tv_sec) * 1e6
+	       + (double)(end.tv_nsec - start.tv_nsec) / 1e3;
 }
 
 static int compare(const void *a, const void *b)
 {
-	long x = *(const long *)a, y = *(const long *)b;
+	double x = *(const double *)a, y = *(const double *)b;
 
 	return (x > y) - (x < y);
 }
 
 int main(int argc, char *argv[])
 {
+	static double ratios[RUNS_MAX];
 	static struct side sides[2];
 	int runs = argc > 1 ? atoi(argv[1]) : 0, split = 2;
 
@@ -95,12 +97,12 @@ int main(int argc, char *argv[])
 	argv[split] = NULL;
 	sides[0].argv = argv + 2;
 	sides[1].argv = argv + split + 1;
-	for (int i = 0; i < runs; i++)
-		for (int j = 0; j < 2; j++)
-			run(&sides[j], i);
-	for (int j = 0; j < 2; j++)
-		qsort(sides[j].times, (size_t)runs, sizeof(long), compare);
-	printf("%ld %ld %ld %ld\n", sides[0].times[runs / 2], sides[1].times[runs / 2],
-	       sides[0].rss, sides[1].rss);
+	for (int i = 0; i < runs; i++) {
+		double first = run(&sides[0]);
+
+		ratios[i] = first / run(&sides[1]);
+	}
+	qsort(ratios, (size_t)runs, sizeof(*ratios), compare);
+	printf("%.6f %ld %ld\n", ratios[runs / 2], sides[0].rss, sides[1].rss);
 	return 0;
 }
