@@ -204,6 +204,9 @@ down qemu/102
 up qemu/100
 : >"$FAKE/prelaunch-100"
 end_job
+expect 0 vm-state-restore --recover -n
+[ "$(grep -v '#' "$FAKE/out" | tr '\n' ,)" = "qm stop 100 --skiplock,qm unlock 100,qm unlock 102," ] ||
+	fail "dry run of a recovery"
 expect 0 vm-state-restore --recover
 must_be_down qemu/100
 must_run qemu/101 qemu/102

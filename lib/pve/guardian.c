@@ -58,7 +58,10 @@ int guardian_lock_vzdump(unsigned wait)
 	return lock_file("/run/vzdump.lock", 0644, wait);
 }
 
-/* After a power loss: nothing of the backup is left but what the disk keeps. */
+/*
+ * After a power loss: nothing of the backup is left but what the disk keeps.
+ * -ENOENT when nobody is to be started.
+ */
 static int begin_boot(const struct config *cfg, struct state_file *f)
 {
 	leftover_forget_drivers();
@@ -72,10 +75,22 @@ static int begin_boot(const struct config *cfg, struct state_file *f)
 			say_warn("%s was stopped for a backup when the host went down: stays down (boot-restart = no)",
 				 e->name);
 		rc = state_journal_remove(e->name, e->reason);
-		if (rc < 0)
+		if (rc < 0) {
+			errno = -rc;
+			say_errno("%s cannot be taken out of the journal", e->name);
 			return rc;
+		}
 	}
 	return -ENOENT;
+}
+
+static int recover_dry(const struct restart_opts *o, const struct state_file *f, bool same_boot,
+		       struct restart_result *result)
+{
+	if (!same_boot && o->config->boot_restart == CONFIG_BOOT_NO)
+		return 0;
+	leftover_clear(f, true);
+	return restart_run(f, o, result);
 }
 
 int guardian_recover(const struct restart_opts *opts, bool boot,
@@ -83,31 +98,35 @@ int guardian_recover(const struct restart_opts *opts, bool boot,
 {
 	_cleanup_(state_done) struct state_file f = { 0 };
 	struct restart_opts o = *opts;
+	bool same_boot;
 	int rc, first = 0;
 
 	*result = (struct restart_result){ 0 };
 	rc = restart_journal(&f, opts->dry_run);
 	if (rc < 0 && rc != -ENOENT)
 		return rc;
-	if (rc == 0 && state_is_this_boot(&f) && state_is_alive(f.job_pid, f.job_start))
+	same_boot = rc < 0 || state_is_this_boot(&f);
+	if (rc == 0 && same_boot && state_is_alive(f.job_pid, f.job_start))
 		return 0;
-	if (opts->dry_run)
-		return rc == 0 ? restart_run(&f, opts, result) : 0;
-	if (rc == 0 && !state_is_this_boot(&f)) {
+	if (!same_boot) {
 		o.onboot_only = opts->config->boot_restart == CONFIG_BOOT_ONBOOT;
 		o.last = boot;
-		if (begin_boot(opts->config, &f) < 0)
-			return 0;
+	}
+	if (opts->dry_run)
+		return rc == 0 ? recover_dry(&o, &f, same_boot, result) : 0;
+	if (!same_boot) {
+		rc = begin_boot(opts->config, &f);
+		if (rc < 0)
+			return rc == -ENOENT ? 0 : rc;
 	}
 	if (rc == 0) {
-		first = leftover_clear(&f);
+		first = leftover_clear(&f, false);
 		state_done(&f);
 		rc = restart_journal(&f, false);	/* without what was cleared */
 	}
 	if (boot)
 		leftover_forget_drivers();
-	else if (leftover_drivers(opts->config, NULL, rc == 0 ? &f : NULL) < 0 &&
-		 first == 0)
+	else if (leftover_drivers(opts->config, NULL, rc == 0 ? &f : NULL) < 0 && first == 0)
 		first = -EAGAIN;
 	if (rc == 0) {
 		rc = restart_run(&f, &o, result);

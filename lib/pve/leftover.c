@@ -9,6 +9,7 @@
 
 #include "base/cleanup.h"
 #include "base/msg.h"
+#include "base/root.h"
 #include "base/spawn.h"
 #include "base/xalloc.h"
 #include "pci/bind.h"
@@ -116,8 +117,16 @@ static int fail(const char *name, const char *what, int rc, const char *said)
 	return rc < 0 ? rc : -EIO;
 }
 
+static void print_clear(const struct state_entry *e, const char *tool)
+{
+	/* whether it is the paused one only qm can tell, and only of this host */
+	if (guest_is_running(e->id, NULL, NULL) && (!root_is_host() || is_paused_kvm(e->id)))
+		printf("qm stop %u --skiplock\n", e->id.vmid);
+	printf("%s unlock %u\n", tool, e->id.vmid);
+}
+
 /* End the paused kvm, if there is one, and take the lock back. */
-static int clear_guest(const struct state_entry *e)
+static int clear_guest(const struct state_entry *e, bool dry_run)
 {
 	const char *tool = e->id.kind == GUEST_QEMU ? POWER_QM : POWER_PCT;
 	char said[128];
@@ -132,6 +141,10 @@ static int clear_guest(const struct state_entry *e)
 	guest_done(&g);
 	if (!locked)
 		return 0;
+	if (dry_run) {
+		print_clear(e, strrchr(tool, '/') + 1);
+		return 0;
+	}
 	/* killed in the middle of its start, the kvm may yet come up: its reservation tells */
 	if (!guest_is_running(e->id, NULL, NULL))
 		leftover_wait(e->id, COME_UP_LIMIT);
@@ -149,7 +162,7 @@ static int clear_guest(const struct state_entry *e)
 	return rc == 0 ? 0 : fail(e->name, "unlock", rc, said);
 }
 
-int leftover_clear(const struct state_file *journal)
+int leftover_clear(const struct state_file *journal, bool dry_run)
 {
 	int first = 0;
 
@@ -159,8 +172,8 @@ int leftover_clear(const struct state_file *journal)
 
 		if (!e->is_guest)
 			continue;
-		rc = clear_guest(e);
-		if (rc == 0 && state_is_backup(e))
+		rc = clear_guest(e, dry_run);
+		if (rc == 0 && !dry_run && state_is_backup(e))
 			rc = state_journal_remove(e->name, e->reason);
 		if (rc < 0 && first == 0)
 			first = rc;

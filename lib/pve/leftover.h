@@ -6,6 +6,8 @@
 #ifndef PVE_LEFTOVER_H
 #define PVE_LEFTOVER_H
 
+#include <stdbool.h>
+
 #include "base/config.h"
 #include "pve/guest.h"
 #include "pve/state.h"
@@ -20,9 +22,10 @@ int leftover_wait(struct guest_id id, unsigned seconds);
  * No backup job runs any more (the caller holds vzdump's lock, or is the next
  * job): of every guest in the journal, end a paused backup kvm and take back
  * `lock: backup`; entries of kind backup that are settled are taken out.
+ * dry_run: print the commands, run none.
  * 0 or the first -errno; what failed is said.
  */
-int leftover_clear(const struct state_file *journal);
+int leftover_clear(const struct state_file *journal, bool dry_run);
 
 /*
  * Give functions recorded in drivers/ back to the drivers that had them, and
