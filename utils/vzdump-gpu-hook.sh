@@ -241,11 +241,11 @@ locked_phase() {
 
 run_phase() {
 	lock=$state/hook.lock
-	if ! make_dir "$state" || ! touch "$lock"; then
+	if ! { make_dir "$state" && touch "$lock"; } 2>/dev/null; then
 		case $phase in
 		backup-abort | log-end | job-end) exec "$0" --locked "$@" ;;
 		esac
-		say "$state cannot be written: stands aside"
+		say "$phase: $state cannot be written (disk full?): stands aside"
 		return 0
 	fi
 	rc=0
