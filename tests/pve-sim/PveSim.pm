@@ -12,7 +12,7 @@ use Exporter 'import';
 our @EXPORT = qw($S $NODE $RUN conf nap event slurp spew guest_attr quorate need_quorum
 	read_conf write_conf conf_path guest_list guest_kind guest_name with_config_lock
 	check_lock vm_pid vm_state vm_signal ct_pid ct_running is_running vm_start vm_stop
-	vm_shutdown vm_cleanup ct_start ct_stop ct_shutdown wait_gone unit_start ha_state ha_request
+	vm_shutdown vm_cleanup ct_start ct_stop ct_shutdown wait_gone unit_start mark ha_state ha_request
 	ha_managed vm_disks run_cli say_err signal_die parse_opts faults propstr now uptime sys_nr);
 
 our $S = '/run/pve-sim';		# the host's directory: what outlives a power loss
@@ -87,6 +87,12 @@ sub event {
 	my ($what, $guest, $detail) = @_;
 	open(my $fh, '>>', "$S/events") or return;
 	syswrite($fh, sprintf("%.3f\t%s\t%s\t%s\n", uptime(), $what, $guest, $detail // ''));
+}
+
+# A point of its own among the steps at which a test may kill: the shim sees the name.
+sub mark {
+	my ($what) = @_;
+	sysopen(my $fh, "$S/step.$what", O_RDONLY);
 }
 
 sub say_err { print STDERR @_, "\n" }
@@ -722,6 +728,7 @@ sub vm_launch {
 			my ($mem) = ($c->{keys}{memory} // 512) =~ /(\d+)/;
 			my $timeout = ($mem > 30 * 1024 ? int($mem / 1024) : 30) * (@devices ? 4 : 1);
 			reserve($id, $timeout, 0, @held);
+			mark("reserved-$id");
 			die "cannot prepare PCI pass-through, IOMMU not present\n"
 			    if @devices && !(() = glob('/sys/class/iommu/*'));
 			for my $d (@devices) {
@@ -741,6 +748,7 @@ sub vm_launch {
 		vm_cleanup($id);
 		die $err;
 	}
+	mark("launched-$id");
 	reserve($id, 0, vm_pid($id), @held);
 }
 
@@ -824,6 +832,7 @@ sub vm_shutdown {
 		}
 		run_guest_hook($c, 'pre-stop', 1);
 		kill('USR1', $pid);
+		mark("told-$id");
 		my ($down) = ($c->{keys}{startup} // '') =~ /\bdown=(\d+)/;
 		my $timeout = $o{timeout} // $down // 60;
 		if (!wait_gone($timeout, sub { !vm_pid($id) })) {
@@ -883,6 +892,7 @@ sub ct_end {
 		my $pid = ct_pid($id) or die "CT $id not running\n";
 		run_guest_hook($c, 'pre-stop', 1);
 		kill($sig, $pid);
+		mark("told-$id");
 		return 1 if wait_gone($timeout, sub { !ct_running($id) });
 		die "command 'lxc-stop -n $id --nokill --timeout $timeout' failed: exit code 1\n"
 		    if $sig ne 'KILL' && !$o{forceStop};
