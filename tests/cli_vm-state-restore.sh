@@ -251,6 +251,19 @@ for policy in yes onboot no; do
 	for id in 101 102; do ! runs $id || down qemu/$id; done
 done
 
+fresh "boot: a contender is up already"
+vm 101
+vm 102
+conf '[gpu-groups]' 'group = 0000:01:00.0 101 102'
+up qemu/101
+stop_for qemu/100 qemu/101
+up qemu/102
+sed -i 's/^#boot_id .*/#boot_id 00000000-0000-0000-0000-000000000000/' "$journal"
+expect 75 vm-state-restore --boot
+says "qemu/101 stays down.*start it with: qm start 101"
+must_be_down qemu/101
+[ ! -e "$journal" ] || fail "the journal is left"
+
 fresh "the host shuts down"
 vm 101
 up qemu/101

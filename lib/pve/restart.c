@@ -123,6 +123,22 @@ static void forget(const struct restart *r, const struct state_entry *e)
 	}
 }
 
+/* The last try is over, and an administrator has to know that nobody looks after it any more. */
+static void give_up(struct restart *r, const struct candidate *c)
+{
+	char buf[RESTART_COMMAND];
+
+	if (c->entry->is_guest && guest_is_running(c->entry->id, NULL, NULL)) {
+		say_warn("%s was told to stop and still runs: left alone from now on", c->entry->name);
+	} else {
+		say("%s %s", c->entry->name, c->why);
+		say("%s stays down, and is not tried again: start it with: %s", c->entry->name,
+		    restart_command(c->entry, buf));
+		r->result->failed++;
+	}
+	forget(r, c->entry);
+}
+
 /* Everybody who is not started now. */
 static void tell_others(struct restart *r)
 {
@@ -140,12 +156,13 @@ static void tell_others(struct restart *r)
 				       guest_format(c->because, name));
 			break;
 		case VERDICT_HELD_UP:
+			if (r->opts->last && c->hopeless) {
+				give_up(r, c);
+				break;
+			}
 			if (is_news(c->entry->name, c->why))
 				say_warn("%s %s", c->entry->name, c->why);
-			if (r->opts->last && c->hopeless)
-				forget(r, c->entry);
-			else
-				r->result->held_up++;
+			r->result->held_up++;
 			break;
 		case VERDICT_FORGET:
 			if (c->why[0])
