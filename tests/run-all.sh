@@ -124,7 +124,7 @@ show_tail() {
 	[ ! -s "$1" ] || {
 		{
 			# What make and a compiler say first is what counts.
-			grep -E '(error|warning|undefined reference|Error [0-9])' "$1" | head -n 8
+			grep -aE '(^|: )(fatal )?(error|warning): |undefined reference|^(FAIL|E: |W: )' "$1" | sort -u | head -n 12
 			echo ...
 			tail -n 16 "$1"
 		} | grep -Ev '^  [A-Z]+ +[a-z]' | cut -c1-300 | sed 's/^/     | /'
