@@ -26,7 +26,7 @@ struct run {
 	size_t n_running;
 	struct gpunodes nodes;
 	bool has_nodes;
-	struct pciaddr *put;		/* functions of the key at hand that have their record */
+	struct pciaddr *put; /* functions of the key at hand that have their record */
 	size_t n_put, put_room;
 	bool is_running;		/* the container at hand */
 };
@@ -101,10 +101,12 @@ static bool is_function_node(const char *path)
 		return is_number(path + 13);
 	if (strncmp(path, "/dev/dri/renderD", 16) == 0)
 		return is_number(path + 16);
-	return strncmp(path, "/dev/dri/by-path/", 17) == 0 || strcmp(path, "/dev/kfd") == 0;
+	return strncmp(path, "/dev/dri/by-path/", 17) == 0
+	       || strcmp(path, "/dev/kfd") == 0;
 }
 
-static void put(struct run *run, const char *key, const struct pciaddr *addr, const char *status)
+static void put(struct run *run, const char *key, const struct pciaddr *addr,
+		const char *status)
 {
 	bool held = run->is_running && addr && listing_is_effective(&run->l);
 	struct assignment a = {
@@ -227,7 +229,8 @@ static void do_mount(struct run *run, const struct pveconf_item *item)
 	value[strcspn(value, " \t")] = '\0';
 	for (const char *p = value; *p; to++) {
 		if (p[0] == '\\' && strspn(p + 1, "01234567") >= 3) {
-			*to = (char)((p[1] - '0') << 6 | (p[2] - '0') << 3 | (p[3] - '0'));
+			*to = (char)((p[1] - '0') << 6 | (p[2] - '0') << 3
+				     | (p[3] - '0'));
 			p += 4;
 		} else {
 			*to = *p++;
@@ -254,16 +257,19 @@ static void do_container(struct listing *l, void *arg)
 	enum pveconf_choice choice;
 	struct run *run = arg;
 
-	run->is_running = l->is_local && guest_vmids_have(run->running, run->n_running, l->vmid);
+	run->is_running =
+		l->is_local && guest_vmids_have(run->running, run->n_running, l->vmid);
 	if (run->is_running)
 		say_info("lxc/%u runs", l->vmid);
 	choice = listing_choice(l, run->is_running);
 	/* most configs have none */
-	if (choice != PVECONF_OF_SNAPSHOT && !memmem(l->text.data, l->text.len, "/dev", 4))
+	if (choice != PVECONF_OF_SNAPSHOT
+	    && !memmem(l->text.data, l->text.len, "/dev", 4))
 		return;
 	listing_pick(l, &run->pick, choice, keep, l);
 	if (run->pick.n > 1)
-		qsort(run->pick.items, run->pick.n, sizeof(*run->pick.items), compare_items);
+		qsort(run->pick.items, run->pick.n, sizeof(*run->pick.items),
+		      compare_items);
 	for (size_t i = 0; i < run->pick.n; i++) {
 		const struct pveconf_item *item = &run->pick.items[i];
 		unsigned index;

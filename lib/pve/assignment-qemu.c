@@ -91,7 +91,8 @@ static bool is_q35(const struct pveconf_item *item)
 }
 
 /* Rows of what the chosen section gives. The texts in `copies` must outlive them. */
-static void resolve(struct run *run, enum pveconf_choice choice, char *copies[HOSTPCI_MAX])
+static void resolve(struct run *run, enum pveconf_choice choice,
+		    char *copies[HOSTPCI_MAX])
 {
 	const struct hostpci *settings[HOSTPCI_MAX] = { NULL };
 	struct hostpci parsed[HOSTPCI_MAX];
@@ -106,10 +107,12 @@ static void resolve(struct run *run, enum pveconf_choice choice, char *copies[HO
 		if (pveconf_key_is(item, "machine")) {
 			vm.q35 = is_q35(item);
 		} else if (pveconf_key_is(item, "vga")) {
-			vm.vga_none = item->value_len == 4 && memcmp(item->value, "none", 4) == 0;
+			vm.vga_none = item->value_len == 4
+				      && memcmp(item->value, "none", 4) == 0;
 		} else if (pveconf_key_index(item, "hostpci", HOSTPCI_MAX - 1, &index)) {
 			copies[index] = listing_value(item);
-			if (hostpci_parse(copies[index], item->value_len, &parsed[index], &why))
+			if (hostpci_parse(copies[index], item->value_len, &parsed[index],
+					  &why))
 				settings[index] = &parsed[index];
 		}
 	}
@@ -121,9 +124,12 @@ static bool is_same_type(const char *a, const char *b)
 	return !a || !b || strcmp(a, b) == 0;
 }
 
-/* The row that is held: of the same setting if there is one; an mdev's row names its type. */
-static struct hostpci_row *find_row(struct run *run, int index, const struct pciaddr *addr,
-				    const char *mdev_type)
+/*
+ * The row that is held: of the same setting if there is one; an mdev's row names its
+ * type.
+ */
+static struct hostpci_row *find_row(struct run *run, int index,
+				    const struct pciaddr *addr, const char *mdev_type)
 {
 	struct hostpci_row *found = NULL;
 
@@ -154,8 +160,12 @@ static void hold(struct run *run, int index, const struct pciaddr *addr,
 	}
 	rows->list = xgrow(rows->list, rows->n, &rows->room, sizeof(*rows->list));
 	rows->list[rows->n++] = (struct hostpci_row){
-		.index = index, .has_addr = true, .addr = *addr, .mdev_type = mdev_type,
-		.status = hostpci_host_find(&run->host, addr) ? "ok" : "missing", .held = how,
+		.index = index,
+		.has_addr = true,
+		.addr = *addr,
+		.mdev_type = mdev_type,
+		.status = hostpci_host_find(&run->host, addr) ? "ok" : "missing",
+		.held = how,
 	};
 }
 
@@ -175,7 +185,8 @@ static bool hold_reserved(struct run *run)
 	for (size_t i = 0; i < run->n_reservations; i++) {
 		const struct reservation *r = &run->reservations[i];
 
-		if (r->vmid != run->l.vmid || (r->until < 0 ? r->pid != run->proc.pid : r->until <= now))
+		if (r->vmid != run->l.vmid
+		    || (r->until < 0 ? r->pid != run->proc.pid : r->until <= now))
 			continue;
 		hold(run, INDEX_RESERVED, &r->addr, NULL, "reservation");
 		any = true;
@@ -261,7 +272,8 @@ static void do_vm(struct listing *l, void *arg)
 	run->host.node = l->node;
 	run->host.is_local = l->is_local;
 	/* most configs have none */
-	if (choice == PVECONF_OF_SNAPSHOT || memmem(l->text.data, l->text.len, "hostpci", 7))
+	if (choice == PVECONF_OF_SNAPSHOT
+	    || memmem(l->text.data, l->text.len, "hostpci", 7))
 		resolve(run, choice, copies);
 	if (is_running && listing_is_effective(l)) {
 		holder_parse_cmdline(run->proc.cmdline.data, run->proc.cmdline.len,

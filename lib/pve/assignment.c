@@ -139,7 +139,8 @@ static const char *parse(char *const *values, size_t n, struct assignment *a)
 	return NULL;
 }
 
-int assignments_read(FILE *in, const char *name, bool null, struct assignment **a, size_t *n)
+int assignments_read(FILE *in, const char *name, bool null, struct assignment **a,
+		     size_t *n)
 {
 	struct record_reader reader = { .in = in, .null = null };
 	struct assignment *list = NULL;

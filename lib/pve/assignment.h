@@ -27,16 +27,16 @@ enum assignment_state {
  */
 struct assignment {
 	struct guest_id guest;
-	char *key;		/* owned; hostpci0, dev0, lxc.mount.entry; args for what "args:" passes */
-	int alt;		/* alternative of a mapping, in PVE's order from 0; 0 without a mapping */
-	bool has_addr;		/* false for no-mapping, and for a container's node that is missing */
+	char *key;		/* owned; hostpci0, dev0, lxc.mount.entry; args */
+	int alt;		/* alternative of a mapping, in PVE's order from 0 */
+	bool has_addr;		/* false: no-mapping; a container's missing node */
 	struct pciaddr addr;	/* a slot that is missing: function 0 */
-	bool is_slot;		/* addr is a missing slot as configured, printed without ".F" */
+	bool is_slot;		/* a missing slot as configured, printed without ".F" */
 	char *mdev_type;	/* owned; NULL */
 	char *mapping;		/* owned; NULL */
 	enum assignment_state state;
 	char *node;		/* owned */
-	char *status;		/* owned; ok, missing, mismatch:FIELD, no-mapping, or NULL for "-" */
+	char *status;		/* owned; ok, missing, mismatch:FIELD, no-mapping; or NULL */
 	char *held;		/* owned; cmdline, reservation, config, or NULL for "-" */
 };
 
@@ -49,25 +49,30 @@ void assignments_free(struct assignment *a, size_t n);
 
 /*
  * Read records. Lines with fewer fields or a bad field: say("FILE:LINE: …") with the
- * given name, skipped, and -EBADMSG in the end. 0 or -errno. The empty input is 0 and n == 0.
+ * given name, skipped, and -EBADMSG in the end. 0 or -errno. The empty input is
+ * 0 and n == 0.
  */
-int assignments_read(FILE *in, const char *name, bool null, struct assignment **a, size_t *n);
+int assignments_read(FILE *in, const char *name, bool null, struct assignment **a,
+		     size_t *n);
 
 enum { ASSIGNMENT_SECTION_LEN = 41 };
 
 struct assignment_query {
 	const char *node;	/* NULL: this node */
 	bool all_nodes;
-	const char *section;	/* effective (NULL), current, pending, or a snapshot's name */
+	const char *section;	/* effective (NULL), current, pending, or a snapshot */
 	const uint32_t *vmids;	/* NULL: all; sorted */
 	size_t n_vmids;
 };
 
 /*
- * Resolve the hostpciN of VMs as PVE would at their next start, and what the running ones hold.
+ * Resolve the hostpciN of VMs as PVE would at their next start, and what the
+ * running ones hold.
  * each: called per record, in the order of DESIGN (VMID, hostpci index, alt, addr).
- * What PVE drops or refuses is said as "qemu/100: hostpci3: reason" and makes the result -EBADMSG.
- * 0, -ENOENT (/etc/pve not there, or a VMID asked for that does not exist, said), -EBADMSG, or another -errno.
+ * What PVE drops or refuses is said as "qemu/100: hostpci3: reason" and makes the
+ * result -EBADMSG.
+ * 0, -ENOENT (/etc/pve not there, or a VMID asked for that does not exist, said),
+ * -EBADMSG, or another -errno.
  */
 int assignments_qemu(const struct assignment_query *q,
 		     void (*each)(const struct assignment *a, void *arg), void *arg);
@@ -76,7 +81,7 @@ int assignments_qemu(const struct assignment_query *q,
 int assignments_lxc(const struct assignment_query *q,
 		    void (*each)(const struct assignment *a, void *arg), void *arg);
 
-/* Both, of this node, effective, as an array: what `{ pve-hostpci-ls; lxc-gpu-ls; }` prints. */
+/* Both, of this node, effective: what `{ pve-hostpci-ls; lxc-gpu-ls; }` prints. */
 int assignments_load(struct assignment **a, size_t *n);
 
 #endif

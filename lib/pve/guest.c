@@ -80,7 +80,8 @@ int guest_compare_vmid(const void *a, const void *b)
 
 static int compare_guests(const void *a, const void *b)
 {
-	return guest_compare(&((const struct guest *)a)->id, &((const struct guest *)b)->id);
+	return guest_compare(&((const struct guest *)a)->id,
+			     &((const struct guest *)b)->id);
 }
 
 int guest_compare_number(const void *a, const void *b)
@@ -225,7 +226,8 @@ static int add_kind(struct guests *all, const char *node, enum guest_kind kind,
 		if (err == -ENOENT)
 			continue;
 		if (err < 0)
-			say_warn("%s: %s", guest_format(g.id, name), guestdir_strerror(err));
+			say_warn("%s: %s", guest_format(g.id, name),
+				 guestdir_strerror(err));
 		else
 			guestfacts_read(&g, buf.data, buf.len);
 		g.node = xstrdup(node);

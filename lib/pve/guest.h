@@ -25,7 +25,7 @@ bool guest_parse(const char *text, struct guest_id *id);
 /* A VMID alone: three to nine digits, the first not 0. */
 bool guest_parse_vmid(const char *text, uint32_t *vmid);
 const char *guest_format(struct guest_id id, char buf[GUEST_STRLEN]);
-/* Kind, then VMID; fit for qsort(3). guest_compare_vmid: VMID, then kind (vzdump's order). */
+/* For qsort(3): by kind, then VMID. guest_compare_vmid: VMID, then kind, as vzdump goes. */
 int guest_compare(const void *a, const void *b);
 int guest_compare_vmid(const void *a, const void *b);
 
@@ -33,7 +33,10 @@ int guest_compare_vmid(const void *a, const void *b);
 int guest_compare_number(const void *a, const void *b);
 bool guest_vmids_have(const uint32_t *vmids, size_t n, uint32_t vmid);
 
-/* Name of this node: the last part of the link /etc/pve/local, else the host name up to its first dot. */
+/*
+ * Name of this node, allocated: the last part of the link /etc/pve/local, else
+ * the host name up to its first dot.
+ */
 char *guest_local_node(void);
 
 /* What else than devices the suite wants to know of a guest; from the main section. */
@@ -43,26 +46,30 @@ struct guest {
 	char *name;		/* owned; name: or hostname:, NULL without */
 	char *lock;		/* owned; lock:, NULL without */
 	bool template;
-	bool has_disk;		/* VM: at least one disk that vzdump would include (no CD-ROM, no backup=0) */
+	bool has_disk;		/* VM: one that vzdump would include (no CD-ROM, no backup=0) */
 	bool onboot;
-	bool ha;		/* managed: in /etc/pve/ha/resources.cfg, state not ignored */
+	bool ha;		/* in /etc/pve/ha/resources.cfg, state not ignored */
 	int order;		/* startup: order=, -1 without */
 	int up, down;		/* startup: up=, down= in s, -1 without */
 	bool running;
 	pid_t pid;		/* VM: QEMU's; 0 when not running, and for containers */
-	uint64_t start_time;	/* of pid, in clock ticks since boot: tells a reused pid apart */
+	uint64_t start_time;	/* of pid, in clock ticks since boot: tells a reused one */
 };
 
 /*
  * All guests of a node (NULL: this one), sorted by guest_compare().
  * running and pid are told for this node only.
  * Returns 0, -ENOENT when /etc/pve is not mounted, or another -errno.
- * A config that cannot be read is said (say_warn) and its guest listed with the facts at their defaults.
+ * A config that cannot be read is said (say_warn) and its guest listed with the
+ * facts at their defaults.
  */
 int guest_list(const char *node, struct guest **guests, size_t *n);
 void guest_list_free(struct guest *guests, size_t n);
 
-/* One guest of this node by operand ("100", "qemu/100"). 0, -ENOENT, -EINVAL (no such form), or another -errno. */
+/*
+ * One guest of this node by operand ("100", "qemu/100").
+ * 0, -ENOENT, -EINVAL (no such form), or another -errno.
+ */
 int guest_find(const char *operand, struct guest *guest);
 void guest_done(struct guest *guest);
 
@@ -74,7 +81,10 @@ void guest_done(struct guest *guest);
  */
 bool guest_is_running(struct guest_id id, pid_t *pid, uint64_t *start_time);
 
-/* The VMIDs that run now, sorted: one look at /run/qemu-server, one at /proc/net/unix. 0 or -errno. */
+/*
+ * The VMIDs that run now, sorted: one look at /run/qemu-server or at
+ * /proc/net/unix. 0 or -errno.
+ */
 int guest_running(enum guest_kind kind, uint32_t **vmids, size_t *n);
 
 #endif

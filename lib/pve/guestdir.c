@@ -63,7 +63,8 @@ static int open_node(struct guestdir *dir, const char *nodes_path, const char *n
 	return 0;
 }
 
-static int open_all_nodes(struct guestdir *dir, const char *nodes_path, enum guest_kind kind)
+static int open_all_nodes(struct guestdir *dir, const char *nodes_path,
+			  enum guest_kind kind)
 {
 	_cleanup_closedir_ DIR *d = opendir(nodes_path);
 	const struct dirent *de;

@@ -12,7 +12,7 @@
 
 struct guestdir_node {
 	char *name;		/* owned */
-	int fd;			/* of the directory; -1 when the node has none of this kind */
+	int fd;			/* of the folder; -1 when the node has none of this kind */
 };
 
 struct guestdir_entry {

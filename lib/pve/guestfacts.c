@@ -84,7 +84,8 @@ static void take_startup(struct guest *g, const struct pveconf_item *item)
 	}
 }
 
-/* Would vzdump include this drive? Source: qemu-server, QemuConfig.pm get_backup_volumes. */
+/* Would vzdump include this drive? Source: qemu-server, QemuConfig.pm get_backup_volumes.
+ */
 static bool is_backed_up(const struct pveconf_item *item)
 {
 	const char *text = item->value, *key, *value;
@@ -103,8 +104,10 @@ static bool is_disk_key(const struct pveconf_item *item)
 {
 	unsigned i;
 
-	return pveconf_key_index(item, "scsi", 30, &i) || pveconf_key_index(item, "virtio", 15, &i)
-	       || pveconf_key_index(item, "sata", 5, &i) || pveconf_key_index(item, "ide", 3, &i)
+	return pveconf_key_index(item, "scsi", 30, &i)
+	       || pveconf_key_index(item, "virtio", 15, &i)
+	       || pveconf_key_index(item, "sata", 5, &i)
+	       || pveconf_key_index(item, "ide", 3, &i)
 	       || pveconf_key_index(item, "tpmstate", 0, &i);
 }
 
@@ -116,7 +119,8 @@ void guestfacts_read(struct guest *g, const char *text, size_t len)
 	struct pveconf_scan scan;
 	unsigned i;
 
-	pveconf_start(&scan, g->id.kind == GUEST_QEMU ? PVECONF_QEMU : PVECONF_LXC, text, len);
+	pveconf_start(&scan, g->id.kind == GUEST_QEMU ? PVECONF_QEMU : PVECONF_LXC, text,
+		      len);
 	while (pveconf_next(&scan, &item) && item.what != PVECONF_HEADER) {
 		if (item.what != PVECONF_SETTING)
 			continue;

@@ -7,7 +7,10 @@
 
 #include "pve/guest.h"
 
-/* Fill in name, lock, template, has_disk, onboot and startup of *g (g->id set) from its config. */
+/*
+ * Fill in name, lock, template, has_disk, onboot and startup of *g (g->id set) from its
+ * config.
+ */
 void guestfacts_read(struct guest *g, const char *text, size_t len);
 
 struct guestfacts_ha {

@@ -20,7 +20,8 @@ enum {
 	RESERVATIONS_MAX = 16 << 20,
 };
 
-/* Value of "name=" in QEMU's "driver,name=value,..."; its length in *len, NULL without. */
+/* Value of "name=" in QEMU's "driver,name=value,..."; its length in *len, NULL without.
+ */
 static const char *option(const char *text, const char *name, size_t *len)
 {
 	size_t n = strlen(name);
@@ -41,13 +42,17 @@ static int parse_id(const char *id, size_t len)
 {
 	int n;
 
-	if (!id || len < 8 || strncmp(id, "hostpci", 7) != 0 || id[7] < '0' || id[7] > '9')
+	if (!id || len < 8 || strncmp(id, "hostpci", 7) != 0 || id[7] < '0'
+	    || id[7] > '9')
 		return -1;
 	n = atoi(id + 7);
 	return n < 16 ? n : -1;
 }
 
-/* What one -device word stands for; false for anything but a function or an mdev that is there. */
+/*
+ * What one -device word stands for; false for anything but a function or an mdev that is
+ * there.
+ */
 static bool parse_device(const char *text, struct holding *h)
 {
 	struct mdev_instance inst;
@@ -55,7 +60,8 @@ static bool parse_device(const char *text, struct holding *h)
 	size_t len;
 
 	*h = (struct holding){ .hostpci = -1 };
-	if (strncmp(text, "vfio-pci,", 9) != 0 && strncmp(text, "vfio-pci-nohotplug,", 19) != 0)
+	if (strncmp(text, "vfio-pci,", 9) != 0
+	    && strncmp(text, "vfio-pci-nohotplug,", 19) != 0)
 		return false;
 	value = option(text, "id", &len);
 	h->hostpci = parse_id(value, value ? len : 0);
@@ -88,7 +94,8 @@ void holder_parse_cmdline(const char *text, size_t len, struct holding **h, size
 	while (word < end) {
 		const char *next = word + strnlen(word, (size_t)(end - word)) + 1;
 
-		if ((strcmp(word, "-device") == 0 || strcmp(word, "--device") == 0) && next < end) {
+		if ((strcmp(word, "-device") == 0 || strcmp(word, "--device") == 0)
+		    && next < end) {
 			list = xgrow(list, used, &room, sizeof(*list));
 			used += parse_device(next, &list[used]);
 			next += strnlen(next, (size_t)(end - next)) + 1;
@@ -147,7 +154,8 @@ static bool parse_reservation(char *line, struct reservation *r)
 		return false;
 	if (strncmp(until, "time:", 5) == 0)
 		return parse_number(until + 5, INT64_MAX, &r->until);
-	if (strncmp(until, "pid:", 4) != 0 || !parse_number(until + 4, INT32_MAX, &number))
+	if (strncmp(until, "pid:", 4) != 0
+	    || !parse_number(until + 4, INT32_MAX, &number))
 		return false;
 	r->pid = (pid_t)number;
 	return true;
@@ -207,7 +215,8 @@ static char *left_reservation(uint32_t vmid)
 		return NULL;
 	for (size_t i = 0; i < n; i++)
 		if (r[i].vmid == vmid && reservation_is_held(&r[i]))
-			return xasprintf("reservation of %s", pciaddr_format(&r[i].addr, addr));
+			return xasprintf("reservation of %s",
+					 pciaddr_format(&r[i].addr, addr));
 	return NULL;
 }
 
@@ -233,14 +242,17 @@ static char *left_vgpu(const struct pciaddr *vfs, size_t n_vfs)
 		uint64_t type;
 
 		pciaddr_format(&vfs[i], addr);
-		path = root_path("/sys/bus/pci/devices/%s/nvidia/current_vgpu_type", addr);
+		path = root_path("/sys/bus/pci/devices/%s/nvidia/current_vgpu_type",
+				 addr);
 		if (sysfs_read_u64(path, &type) == 0 && type != 0)
-			return xasprintf("vGPU type %llu of %s", (unsigned long long)type, addr);
+			return xasprintf("vGPU type %llu of %s", (unsigned long long)type,
+					 addr);
 	}
 	return NULL;
 }
 
-bool holder_is_released(uint32_t vmid, const struct pciaddr *vfs, size_t n_vfs, char **what)
+bool holder_is_released(uint32_t vmid, const struct pciaddr *vfs, size_t n_vfs,
+			char **what)
 {
 	*what = left_reservation(vmid);
 	if (!*what)

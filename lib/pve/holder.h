@@ -11,7 +11,7 @@
 #include "pci/pciaddr.h"
 
 struct holding {
-	int hostpci;		/* N of hostpciN, from QEMU's id=hostpciN[.J]; -1 unknown */
+	int hostpci;		/* N of QEMU's id=hostpciN[.J]; -1 unknown */
 	struct pciaddr addr;	/* the function, or the parent of the mdev */
 	char *mdev_type;	/* owned; NULL for a function */
 	char uuid[37];		/* of the mdev; "" for a function */
@@ -34,7 +34,8 @@ struct reservation {
 };
 
 /*
- * /run/qemu-server/pci-id-reservations, sorted by address; lines that PVE ignores are left out.
+ * /run/qemu-server/pci-id-reservations, sorted by address; lines that PVE
+ * ignores are left out.
  * 0 (n == 0 when there is no file) or -errno. One read: PVE replaces it by rename.
  */
 int reservations_read(struct reservation **r, size_t *n);
@@ -46,6 +47,7 @@ bool reservation_is_held(const struct reservation *r);
  * its PVE UUID, no vGPU type set on its NVIDIA VFs (given in vfs)? *what names
  * the first that is left, allocated; NULL when true.
  */
-bool holder_is_released(uint32_t vmid, const struct pciaddr *vfs, size_t n_vfs, char **what);
+bool holder_is_released(uint32_t vmid, const struct pciaddr *vfs, size_t n_vfs,
+			char **what);
 
 #endif

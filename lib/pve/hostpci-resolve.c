@@ -51,7 +51,8 @@ void hostpci_host_done(struct hostpci_host *host)
 	host->n_devs = 0;
 }
 
-const struct pcidev *hostpci_host_find(struct hostpci_host *host, const struct pciaddr *addr)
+const struct pcidev *hostpci_host_find(struct hostpci_host *host,
+				       const struct pciaddr *addr)
 {
 	read_devs(host);
 	return pcidev_find(host->devs, host->n_devs, addr);
@@ -81,9 +82,11 @@ static unsigned fill(struct hostpci_host *host, const struct pcidev *dev)
 		return 0;
 	}
 	host->filled[i] = FILLED;
-	if (has_entry(&dev->addr, "subsystem_vendor") && has_entry(&dev->addr, "subsystem_device"))
+	if (has_entry(&dev->addr, "subsystem_vendor")
+	    && has_entry(&dev->addr, "subsystem_device"))
 		host->filled[i] |= HAS_SUBSYSTEM;
-	if (has_entry(&dev->addr, "nvidia") && !has_entry(&dev->addr, "mdev_supported_types"))
+	if (has_entry(&dev->addr, "nvidia")
+	    && !has_entry(&dev->addr, "mdev_supported_types"))
 		host->filled[i] |= IS_VGPU;
 	return host->filled[i];
 }
@@ -121,7 +124,8 @@ static void add_element(struct hostpci_host *host, const struct element *e,
 	if (host->is_local && e->is_sysfs_name && strcmp(row.status, "missing") != 0) {
 		for (uint8_t f = 0; f < 8; f++) {
 			row.addr.func = f;
-			if ((e->is_slot || f == e->addr.func) && hostpci_host_find(host, &row.addr))
+			if ((e->is_slot || f == e->addr.func)
+			    && hostpci_host_find(host, &row.addr))
 				add_row(rows, &row);
 		}
 		if (rows->n > before)
@@ -138,7 +142,10 @@ static const char *path_status(struct hostpci_host *host, const struct mapping *
 			       bool is_first)
 {
 	static const char *const statuses[] = {
-		"mismatch:id", "mismatch:iommugroup", "mismatch:mdev", "mismatch:subsystem-id",
+		"mismatch:id",
+		"mismatch:iommugroup",
+		"mismatch:mdev",
+		"mismatch:subsystem-id",
 	};
 	/* of a slot PVE looks at function 0 */
 	const struct pcidev *dev = hostpci_host_find(host, &e->addr);
@@ -231,7 +238,8 @@ static bool is_there(const struct hostpci_row *row)
 static bool is_multifunction(const struct hostpci_row *rows, size_t n)
 {
 	for (size_t i = 1; i < n; i++)
-		if (is_there(&rows[i]) && is_there(&rows[i - 1]) && rows[i].alt == rows[i - 1].alt
+		if (is_there(&rows[i]) && is_there(&rows[i - 1])
+		    && rows[i].alt == rows[i - 1].alt
 		    && pciaddr_compare(&rows[i].addr, &rows[i - 1].addr) != 0)
 			return true;
 	return false;
@@ -257,13 +265,18 @@ static const char *legacy_igd_fault(const struct hostpci *h, const struct hostpc
 		return "legacy-igd does not go with several functions";
 	if (n_alts > 1)
 		return "legacy-igd does not go with several alternatives";
-	if (n > 0 && is_there(&rows[0]) && (rows[0].addr.slot != 2 || rows[0].addr.func != 0))
+	if (n > 0 && is_there(&rows[0])
+	    && (rows[0].addr.slot != 2 || rows[0].addr.func != 0))
 		return "legacy-igd works for 00:02.0 only";
 	return NULL;
 }
 
-/* A function that an earlier row of the VM, from the one fixed alternative of its setting, has. */
-static const struct hostpci_row *find_double(const struct hostpci_rows *rows, size_t start,
+/*
+ * A function that an earlier row of the VM, from the one fixed alternative of its
+ * setting, has.
+ */
+static const struct hostpci_row *find_double(const struct hostpci_rows *rows,
+					     size_t start,
 					     const bool may_double[HOSTPCI_MAX])
 {
 	for (size_t i = start; i < rows->n; i++) {
@@ -297,12 +310,14 @@ static void drop_doubles(struct hostpci_rows *rows, size_t start)
 	size_t kept = start;
 
 	for (size_t i = start; i < rows->n; i++)
-		if (kept == start || compare_rows(&rows->list[kept - 1], &rows->list[i]) != 0)
+		if (kept == start
+		    || compare_rows(&rows->list[kept - 1], &rows->list[i]) != 0)
 			rows->list[kept++] = rows->list[i];
 	rows->n = kept;
 }
 
-void hostpci_resolve(struct hostpci_host *host, const struct hostpci *const settings[HOSTPCI_MAX],
+void hostpci_resolve(struct hostpci_host *host,
+		     const struct hostpci *const settings[HOSTPCI_MAX],
 		     const struct hostpci_vm *vm, struct hostpci_rows *rows,
 		     void (*refuse)(int index, const char *why, void *arg), void *arg)
 {
@@ -318,20 +333,27 @@ void hostpci_resolve(struct hostpci_host *host, const struct hostpci *const sett
 
 		if (!h)
 			continue;
-		add_setting(host, h, (struct hostpci_row){ .index = i, .mdev_type = h->mdev,
-			    .mapping = h->mapping, .status = "ok" }, rows, &n_alts, &why);
+		add_setting(host, h,
+			    (struct hostpci_row){ .index = i,
+						  .mdev_type = h->mdev,
+						  .mapping = h->mapping,
+						  .status = "ok" },
+			    rows, &n_alts, &why);
 		if (rows->n > start)
-			qsort(rows->list + start, rows->n - start, sizeof(*rows->list), compare_rows);
-		if (!why && h->mdev && is_multifunction(rows->list + start, rows->n - start))
+			qsort(rows->list + start, rows->n - start, sizeof(*rows->list),
+			      compare_rows);
+		if (!why && h->mdev
+		    && is_multifunction(rows->list + start, rows->n - start))
 			fault = "cannot use a mediated device with several functions";
 		else if (!why && h->pcie && !vm->q35)
 			fault = "pcie=1 needs machine q35";
 		else if (!why && h->legacy_igd)
-			fault = legacy_igd_fault(h, vm, rows->list + start, rows->n - start,
-						 n_alts, has_legacy);
+			fault = legacy_igd_fault(h, vm, rows->list + start,
+						 rows->n - start, n_alts, has_legacy);
 		has_legacy |= h->legacy_igd;
-		may_double[i] = n_alts > 1
-				     || (rows->n > start && is_shared(host, h, &rows->list[start]));
+		may_double[i] =
+			n_alts > 1
+			|| (rows->n > start && is_shared(host, h, &rows->list[start]));
 		if (!why && !fault && !may_double[i]) {
 			const struct hostpci_row *twice = find_double(rows, start,
 								      may_double);

@@ -44,7 +44,8 @@ static const char *check_host(const char *value)
 
 static const char *check_mapping(const char *value)
 {
-	return pveconf_is_config_id(value, strlen(value)) ? NULL : "is no configuration ID";
+	return pveconf_is_config_id(value, strlen(value)) ? NULL
+							  : "is no configuration ID";
 }
 
 static const char *check_mdev(const char *value)

@@ -18,7 +18,10 @@ enum { HOSTPCI_MAX = 16 };	/* hostpci0..hostpci15 */
 
 extern const struct propstr_schema hostpci_schema;
 
-/* One value that the schema takes; strings point into the text that was parsed, NULL when absent. */
+/*
+ * One value that the schema takes; strings point into the text that was parsed, NULL
+ * when absent.
+ */
 struct hostpci {
 	const char *host;	/* "[DDDD:]BB:DD[.F]", several joined by ';' */
 	const char *mapping;
@@ -36,10 +39,13 @@ struct hostpci {
  */
 bool hostpci_parse(char *text, size_t len, struct hostpci *h, char **why);
 
-/* This host's functions and mappings, read when first asked for. Start with { .node = … }. */
+/*
+ * This host's functions and mappings, read when first asked for. Start with { .node = …
+ * }.
+ */
 struct hostpci_host {
 	const char *node;
-	bool is_local;		/* false: another node; nothing of its hardware is known */
+	bool is_local;		/* false: another node, of unknown hardware */
 	void (*bad_mapping)(unsigned long line, const char *why, void *arg);
 	void *arg;
 	int error;		/* first -errno of reading the hardware or the mappings */
@@ -53,17 +59,18 @@ struct hostpci_host {
 
 void hostpci_host_done(struct hostpci_host *host);
 /* NULL when the function is not there. */
-const struct pcidev *hostpci_host_find(struct hostpci_host *host, const struct pciaddr *addr);
+const struct pcidev *hostpci_host_find(struct hostpci_host *host,
+				       const struct pciaddr *addr);
 
 struct hostpci_row {
-	int index;		/* N of hostpciN; the caller may use HOSTPCI_MAX and up for others */
+	int index;		/* N of hostpciN; HOSTPCI_MAX and up are the caller's */
 	int alt;		/* alternative of a mapping, from 0 */
 	bool has_addr;		/* false: no-mapping */
 	bool is_slot;		/* a slot as configured: missing, or another node's */
 	struct pciaddr addr;
 	const char *mdev_type;	/* kept by reference, as mapping: into the parsed text */
 	const char *mapping;
-	const char *status;	/* "ok", "missing", "mismatch:FIELD", "no-mapping"; NULL: another node's */
+	const char *status;	/* ok, missing, mismatch:FIELD, no-mapping; NULL elsewhere */
 	const char *held;	/* for the caller's use */
 };
 
@@ -85,7 +92,8 @@ struct hostpci_vm {
  * settings: by index; NULL where there is none.
  * refuse: told why PVE would refuse to start with hostpciN; that one gives no rows.
  */
-void hostpci_resolve(struct hostpci_host *host, const struct hostpci *const settings[HOSTPCI_MAX],
+void hostpci_resolve(struct hostpci_host *host,
+		     const struct hostpci *const settings[HOSTPCI_MAX],
 		     const struct hostpci_vm *vm, struct hostpci_rows *rows,
 		     void (*refuse)(int index, const char *why, void *arg), void *arg);
 

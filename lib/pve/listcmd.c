@@ -41,7 +41,8 @@ static bool parse_operand(const struct listcmd *cmd, const char *text, uint32_t 
 		return false;
 	}
 	if (id.kind != cmd->kind) {
-		say("%s is no %s: ask %s", text, cmd->kind == GUEST_QEMU ? "VM" : "container",
+		say("%s is no %s: ask %s", text,
+		    cmd->kind == GUEST_QEMU ? "VM" : "container",
 		    cmd->kind == GUEST_QEMU ? "lxc-gpu-ls" : "pve-hostpci-ls");
 		return false;
 	}
@@ -76,8 +77,8 @@ static int run(const struct listcmd *cmd, const struct record_opts *opts,
 	       const struct assignment_query *q)
 {
 	_cleanup_free_ char *bad = NULL;
-	struct record_writer *w = record_writer_new(stdout, assignment_fields, ASSIGNMENT_FIELDS,
-						    opts, &bad);
+	struct record_writer *w = record_writer_new(stdout, assignment_fields,
+						    ASSIGNMENT_FIELDS, opts, &bad);
 	int rc;
 
 	if (!w) {
@@ -120,7 +121,8 @@ int listcmd_main(const struct listcmd *cmd, int argc, char *argv[])
 	struct record_opts opts = { 0 };
 	int c, status;
 
-	while ((c = getopt_long(argc, argv, RECORD_SHORTOPTS "aN:R:qvhV", longopts, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, RECORD_SHORTOPTS "aN:R:qvhV", longopts, NULL))
+	       != -1) {
 		if (record_opt(&opts, c, optarg))
 			continue;
 		switch (c) {

@@ -13,7 +13,10 @@ struct listcmd {
 		       void (*each)(const struct assignment *a, void *arg), void *arg);
 };
 
-/* Parse options and operands, print the records, say what is wrong. Returns the exit status. */
+/*
+ * Parse options and operands, print the records, say what is wrong. Returns the exit
+ * status.
+ */
 int listcmd_main(const struct listcmd *cmd, int argc, char *argv[]);
 
 #endif

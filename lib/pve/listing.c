@@ -57,7 +57,8 @@ enum pveconf_choice listing_choice(const struct listing *l, bool is_running)
 	return PVECONF_OF_SNAPSHOT;
 }
 
-void listing_pick(struct listing *l, struct pveconf_pick *pick, enum pveconf_choice choice,
+void listing_pick(struct listing *l, struct pveconf_pick *pick,
+		  enum pveconf_choice choice,
 		  bool (*keep)(const struct pveconf_item *item, void *arg), void *arg)
 {
 	char name[GUEST_STRLEN];
@@ -66,8 +67,8 @@ void listing_pick(struct listing *l, struct pveconf_pick *pick, enum pveconf_cho
 		     l->text.data, l->text.len, choice, l->query->section, keep, arg);
 	if (choice != PVECONF_OF_SNAPSHOT || pick->found || !l->query->vmids)
 		return;
-	say("%s: no snapshot '%s'", guest_format((struct guest_id){ l->kind, l->vmid }, name),
-	    l->query->section);
+	say("%s: no snapshot '%s'",
+	    guest_format((struct guest_id){ l->kind, l->vmid }, name), l->query->section);
 	listing_fail(l, -ENOENT);
 }
 
@@ -106,19 +107,21 @@ int listing_open(struct listing *l, bool *wants_local)
 		return 0;
 	errno = -rc;
 	if (rc == -ENOENT && !l->query->node)
-		say("%s/etc/pve/nodes%s%s is not there: is this a node of Proxmox VE, and up?",
+		say("%s/etc/pve/nodes%s%s is not there: is this a node of Proxmox VE?",
 		    root_dir(), node ? "/" : "", node ? node : "");
 	else if (rc == -ENOENT)
 		say("%s: no such node in %s/etc/pve/nodes", node, root_dir());
 	else
-		say_errno("%s/etc/pve/nodes%s%s", root_dir(), node ? "/" : "", node ? node : "");
+		say_errno("%s/etc/pve/nodes%s%s", root_dir(), node ? "/" : "",
+			  node ? node : "");
 	free(l->local);
 	return rc;
 }
 
 static bool is_file_fault(int rc)
 {
-	return rc == -EISDIR || rc == -EINVAL || rc == -EFBIG || rc == -ENOLINK || rc == -ELOOP;
+	return rc == -EISDIR || rc == -EINVAL || rc == -EFBIG || rc == -ENOLINK
+	       || rc == -ELOOP;
 }
 
 /* With all nodes a guest that was asked for may be in none of the folders. */
@@ -134,7 +137,8 @@ static void say_unfound(struct listing *l)
 		if (at < l->dir.n && l->dir.entries[at].vmid == q->vmids[i])
 			continue;
 		say("%s: no such %s on any node",
-		    guest_format((struct guest_id){ l->kind, q->vmids[i] }, name), kind_name(l));
+		    guest_format((struct guest_id){ l->kind, q->vmids[i] }, name),
+		    kind_name(l));
 		listing_fail(l, -ENOENT);
 	}
 }

@@ -15,7 +15,7 @@ struct listing {
 	/* set by the caller */
 	enum guest_kind kind;
 	const struct assignment_query *query;
-	void (*one)(struct listing *l, void *arg);	/* called per config that could be read */
+	void (*one)(struct listing *l, void *arg);	/* per config that was read */
 	void *arg;
 	/* the guest at hand */
 	uint32_t vmid;
@@ -38,7 +38,10 @@ void listing_run(struct listing *l);
 int listing_close(struct listing *l);		/* returns the first failure */
 
 void listing_fail(struct listing *l, int rc);
-/* Say what PVE drops or refuses of the guest at hand: "qemu/100: …"; the result becomes -EBADMSG. */
+/*
+ * Say what PVE drops or refuses of the guest at hand: "qemu/100: …"; the result becomes
+ * -EBADMSG.
+ */
 void listing_complain(struct listing *l, const char *fmt, ...)
 	__attribute__((format(printf, 2, 3)));
 /* Say a line that PVE does not understand. */
@@ -47,8 +50,12 @@ void listing_complain_junk(struct listing *l, const struct pveconf_item *item);
 bool listing_is_effective(const struct listing *l);
 /* The section that counts for the guest at hand. */
 enum pveconf_choice listing_choice(const struct listing *l, bool is_running);
-/* pveconf_pick() of that section; a snapshot that was asked for by VMID and is not there is said. */
-void listing_pick(struct listing *l, struct pveconf_pick *pick, enum pveconf_choice choice,
+/*
+ * pveconf_pick() of that section; a snapshot that was asked for by VMID and is not there
+ * is said.
+ */
+void listing_pick(struct listing *l, struct pveconf_pick *pick,
+		  enum pveconf_choice choice,
 		  bool (*keep)(const struct pveconf_item *item, void *arg), void *arg);
 enum assignment_state listing_state(const struct listing *l, bool is_running);
 

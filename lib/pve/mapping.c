@@ -78,7 +78,9 @@ static const char *check_int(const char *value)
 {
 	if (*value == '-' || *value == '+')
 		value++;
-	return *value && value[strspn(value, "0123456789")] == '\0' ? NULL : "is no whole number";
+	return *value && value[strspn(value, "0123456789")] == '\0'
+		       ? NULL
+		       : "is no whole number";
 }
 
 enum map_key { NODE, ID, SUBSYSTEM_ID, PATH, IOMMUGROUP, DESCRIPTION };
@@ -136,8 +138,8 @@ static void add_map(struct reader *r, const char *value)
 }
 
 /* A scalar's first good value counts; false when this one does not. */
-static bool take_scalar(struct reader *r, const char *key, const char *value, bool is_bool,
-			bool *seen)
+static bool take_scalar(struct reader *r, const char *key, const char *value,
+			bool is_bool, bool *seen)
 {
 	const char *wrong = is_bool && value ? propstr_check_bool(value) : NULL;
 
@@ -146,7 +148,8 @@ static bool take_scalar(struct reader *r, const char *key, const char *value, bo
 		return false;
 	}
 	if (wrong) {
-		complain(r, xasprintf("%.80s: %s: '%.80s' %s", r->at->id, key, value, wrong));
+		complain(r, xasprintf("%.80s: %s: '%.80s' %s", r->at->id, key, value,
+				      wrong));
 		return false;
 	}
 	*seen = true;
@@ -160,8 +163,10 @@ static void take_attribute(struct reader *r, char *line)
 	size_t n = strcspn(key, BLANKS), end = strlen(key);
 
 	if (key == line || n == 0) {
-		complain(r, xasprintf("not an indented attribute, ignored: '%.80s'%s", line,
-				      key == line ? " (a section ends at an empty line only)" : ""));
+		complain(r,
+			 xasprintf("not an indented attribute, ignored: '%.80s'%s", line,
+				   key == line ? " (a section ends at an empty line only)"
+					       : ""));
 		return;
 	}
 	while (end > n && strchr(BLANKS, key[end - 1]))
@@ -175,7 +180,8 @@ static void take_attribute(struct reader *r, char *line)
 		complain(r, xasprintf("%.80s: %s: contains a line feed", r->at->id, key));
 	else if (strcmp(key, "map") == 0 && value)
 		add_map(r, value);
-	else if (strcmp(key, "mdev") == 0 && take_scalar(r, key, value, true, &r->has_mdev))
+	else if (strcmp(key, "mdev") == 0
+		 && take_scalar(r, key, value, true, &r->has_mdev))
 		/* PVE takes "yes" and "on" for good, and then their number, which is 0 */
 		r->at->mdev = !value || strcmp(value, "1") == 0;
 	else if (strcmp(key, "description") == 0 && value)
@@ -183,7 +189,8 @@ static void take_attribute(struct reader *r, char *line)
 	else if (strcmp(key, "live-migration-capable") == 0)
 		take_scalar(r, key, value, true, &r->has_live);
 	else if (strcmp(key, "mdev") != 0)
-		complain(r, xasprintf("%.80s: unexpected or empty property '%.80s'", r->at->id, key));
+		complain(r, xasprintf("%.80s: unexpected or empty property '%.80s'",
+				      r->at->id, key));
 }
 
 static void take_header(struct reader *r, char *line)
@@ -198,7 +205,8 @@ static void take_header(struct reader *r, char *line)
 	r->inside = true;
 	r->at = NULL;
 	if (!pveconf_is_config_id(line, n)) {
-		complain(r, xasprintf("invalid configuration ID '%.80s', section skipped", line));
+		complain(r, xasprintf("invalid configuration ID '%.80s', section skipped",
+				      line));
 		return;
 	}
 	r->m->list = xgrow(r->m->list, r->m->n, &r->room, sizeof(*r->m->list));
@@ -209,7 +217,8 @@ static void take_header(struct reader *r, char *line)
 }
 
 void mappings_parse(struct mappings *m, char *text, size_t len,
-		    void (*bad)(unsigned long line, const char *why, void *arg), void *arg)
+		    void (*bad)(unsigned long line, const char *why, void *arg),
+		    void *arg)
 {
 	struct reader r = { .m = m, .bad = bad, .arg = arg };
 	char *end = text + len;
@@ -269,7 +278,10 @@ const struct mapping *mappings_find(const struct mappings *m, const char *id)
 	return NULL;
 }
 
-/* Equal once every "0x" is taken out of what was configured, as PVE does; have may be NULL. */
+/*
+ * Equal once every "0x" is taken out of what was configured, as PVE does; have may be
+ * NULL.
+ */
 static bool is_same(const char *configured, const char *have)
 {
 	if (!configured || !have)
@@ -287,12 +299,14 @@ static bool is_same(const char *configured, const char *have)
 }
 
 const char *mapping_mismatch(const struct mapping *m, const struct mapping_map *map,
-			     const struct pcidev *dev, bool has_subsystem_id, bool is_first)
+			     const struct pcidev *dev, bool has_subsystem_id,
+			     bool is_first)
 {
 	char id[sizeof("ffff:ffff")], subsystem[sizeof("ffff:ffff")], group[12];
 
 	snprintf(id, sizeof(id), "%04x:%04x", dev->vendor, dev->device);
-	snprintf(subsystem, sizeof(subsystem), "%04x:%04x", dev->subvendor, dev->subdevice);
+	snprintf(subsystem, sizeof(subsystem), "%04x:%04x", dev->subvendor,
+		 dev->subdevice);
 	snprintf(group, sizeof(group), "%d", dev->iommu_group);
 	if (!is_same(map->id, id))
 		return "id";

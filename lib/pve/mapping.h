@@ -16,7 +16,7 @@ struct mapping_map {		/* one "map" line: an alternative of its node */
 	char *text;		/* owned; the fields point into it */
 	unsigned long line;
 	const char *node;
-	const char *path;	/* "DDDD:BB:DD[.F]", several joined by ';': all of them together */
+	const char *path;	/* "DDDD:BB:DD[.F]", several joined by ';' go together */
 	const char *id;		/* "10de:2204" as written */
 	const char *subsystem_id;	/* NULL without */
 	const char *iommugroup;	/* NULL without */
@@ -40,10 +40,12 @@ struct mappings {
  * Returns 0 or -errno.
  */
 int mappings_read(struct mappings *m,
-		  void (*bad)(unsigned long line, const char *why, void *arg), void *arg);
+		  void (*bad)(unsigned long line, const char *why, void *arg),
+		  void *arg);
 /* The same from text, which is changed. */
 void mappings_parse(struct mappings *m, char *text, size_t len,
-		    void (*bad)(unsigned long line, const char *why, void *arg), void *arg);
+		    void (*bad)(unsigned long line, const char *why, void *arg),
+		    void *arg);
 void mappings_done(struct mappings *m);
 
 /* NULL when there is none; IDs are compared exactly. */
@@ -59,6 +61,7 @@ const struct mapping *mappings_find(const struct mappings *m, const char *id);
  * id, iommugroup, mdev, subsystem-id.
  */
 const char *mapping_mismatch(const struct mapping *m, const struct mapping_map *map,
-			     const struct pcidev *dev, bool has_subsystem_id, bool is_first);
+			     const struct pcidev *dev, bool has_subsystem_id,
+			     bool is_first);
 
 #endif

@@ -13,8 +13,9 @@ bool propstr_is_true(const char *value)
 
 const char *propstr_check_bool(const char *value)
 {
-	if (propstr_is_true(value) || strcmp(value, "0") == 0 || strcasecmp(value, "off") == 0
-	    || strcasecmp(value, "no") == 0 || strcasecmp(value, "false") == 0)
+	if (propstr_is_true(value) || strcmp(value, "0") == 0
+	    || strcasecmp(value, "off") == 0 || strcasecmp(value, "no") == 0
+	    || strcasecmp(value, "false") == 0)
 		return NULL;
 	return "is no boolean (0 or 1)";
 }
@@ -66,7 +67,8 @@ static bool take_part(const struct propstr_schema *schema, char *part,
 	return true;
 }
 
-static bool check_values(const struct propstr_schema *schema, const char *values[], char **why)
+static bool check_values(const struct propstr_schema *schema, const char *values[],
+			 char **why)
 {
 	for (size_t i = 0; i < schema->n; i++) {
 		const struct propstr_key *key = &schema->keys[i];
@@ -101,7 +103,8 @@ bool propstr_parse(const struct propstr_schema *schema, char *text, size_t len,
 	while (rest) {
 		char *part = strsep(&rest, ",");
 
-		if (!is_all_blank(part) && !take_part(schema, part, values, &unknown, why))
+		if (!is_all_blank(part)
+		    && !take_part(schema, part, values, &unknown, why))
 			return false;
 	}
 	if (unknown) {

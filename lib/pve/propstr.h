@@ -10,7 +10,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* One key of a schema. check: NULL takes anything; else NULL for a good value, or what is wrong with it. */
+/*
+ * One key of a schema. check: NULL takes anything; else NULL for a good value, or what
+ * is wrong with it.
+ */
 struct propstr_key {
 	const char *name;
 	const char *(*check)(const char *value);
@@ -20,7 +23,7 @@ struct propstr_key {
 struct propstr_schema {
 	const struct propstr_key *keys;
 	size_t n;
-	int default_key;	/* index of the key that may stand without its name; -1 for none */
+	int default_key;	/* index of the key that may stand alone; -1 for none */
 };
 
 /*

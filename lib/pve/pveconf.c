@@ -30,7 +30,8 @@ bool pveconf_is_config_id(const char *name, size_t len)
 	if (len < 2 || !is_alpha(name[0]))
 		return false;
 	for (size_t i = 1; i < len; i++)
-		if (!is_alpha(name[i]) && !is_digit(name[i]) && name[i] != '-' && name[i] != '_')
+		if (!is_alpha(name[i]) && !is_digit(name[i]) && name[i] != '-'
+		    && name[i] != '_')
 			return false;
 	return true;
 }
@@ -40,7 +41,8 @@ static bool same_name(const char *text, size_t len, const char *name)
 	return strlen(name) == len && strncasecmp(text, name, len) == 0;
 }
 
-/* Blanks off the start; a value of blanks alone keeps its last one, as PVE's patterns do. */
+/* Blanks off the start; a value of blanks alone keeps its last one, as PVE's patterns do.
+ */
 static void trim_left(const char **text, size_t *len)
 {
 	while (*len > 1 && is_blank(**text)) {
@@ -74,7 +76,8 @@ static bool take_header(struct pveconf_scan *s, const char *line, size_t len)
 	return true;
 }
 
-/* "snapstate: prepare" or "delete" at the end of any line is taken before all settings. */
+/* "snapstate: prepare" or "delete" at the end of any line is taken before all settings.
+ */
 static bool is_snapstate(const char *line, size_t len)
 {
 	static const char word[] = "snapstate:";
@@ -137,9 +140,12 @@ static bool take_raw(struct pveconf_item *item, const char *line, size_t len)
 	return true;
 }
 
-/* One line without its blanks at the end (full_len with them); false when there is nothing in it. */
-static bool take_line(struct pveconf_scan *s, const char *line, size_t len, size_t full_len,
-		      struct pveconf_item *item)
+/*
+ * One line without its blanks at the end (full_len with them); false when there is
+ * nothing in it.
+ */
+static bool take_line(struct pveconf_scan *s, const char *line, size_t len,
+		      size_t full_len, struct pveconf_item *item)
 {
 	size_t n;
 
@@ -214,7 +220,8 @@ bool pveconf_key_index(const struct pveconf_item *item, const char *prefix,
 	size_t n = strlen(prefix);
 	unsigned value = 0;
 
-	if (item->key_len <= n || item->key_len > n + 6 || memcmp(item->key, prefix, n) != 0)
+	if (item->key_len <= n || item->key_len > n + 6
+	    || memcmp(item->key, prefix, n) != 0)
 		return false;
 	if (item->key[n] == '0' && item->key_len > n + 1)
 		return false;
@@ -252,10 +259,10 @@ static size_t find_key(const struct pveconf_pick *pick, const char *key, size_t 
 {
 	size_t i = 0;
 
-	while (i < pick->n && (pick->items[i].what != PVECONF_SETTING
-			       || pick->items[i].key_len != len
-			       || memcmp(pick->items[i].key, key, len) != 0
-			       || (part != PVECONF_IGNORED && pick->items[i].part != part)))
+	while (i < pick->n
+	       && (pick->items[i].what != PVECONF_SETTING || pick->items[i].key_len != len
+		   || memcmp(pick->items[i].key, key, len) != 0
+		   || (part != PVECONF_IGNORED && pick->items[i].part != part)))
 		i++;
 	return i;
 }
@@ -267,7 +274,8 @@ static void add(struct pveconf_pick *pick, const struct pveconf_item *item)
 	if (item->what == PVECONF_SETTING)
 		i = find_key(pick, item->key, item->key_len, item->part);
 	if (i == pick->n) {
-		pick->items = xgrow(pick->items, pick->n, &pick->room, sizeof(*pick->items));
+		pick->items =
+			xgrow(pick->items, pick->n, &pick->room, sizeof(*pick->items));
 		pick->n++;
 	}
 	pick->items[i] = *item;

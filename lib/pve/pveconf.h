@@ -26,7 +26,7 @@ enum pveconf_part {
 };
 
 enum pveconf_what {
-	PVECONF_HEADER,		/* a section begins here and replaces an earlier one of its name */
+	PVECONF_HEADER,		/* a section begins; it replaces an earlier one of its name */
 	PVECONF_SETTING,
 	PVECONF_RAW,		/* CT: lxc.KEY */
 	PVECONF_DELETE,		/* pending only; value lists the keys to delete */
@@ -55,7 +55,10 @@ struct pveconf_scan {
 void pveconf_start(struct pveconf_scan *s, enum pveconf_rules rules,
 		   const char *text, size_t len);
 
-/* The next item in file order; notes, blank lines and lines of ignored sections are passed over. */
+/*
+ * The next item in file order; notes, blank lines and lines of ignored sections are
+ * passed over.
+ */
 bool pveconf_next(struct pveconf_scan *s, struct pveconf_item *item);
 
 /* Does the key consist of prefix and a number without leading zero, at most max? */
@@ -63,7 +66,9 @@ bool pveconf_key_index(const struct pveconf_item *item, const char *prefix,
 		       unsigned max, unsigned *index);
 bool pveconf_key_is(const struct pveconf_item *item, const char *key);
 
-/* Fit for a snapshot's name: a letter, then one or more of letters, digits, '-' and '_'. */
+/*
+ * Fit for a snapshot's name: a letter, then one or more of letters, digits, '-' and '_'.
+ */
 bool pveconf_is_config_id(const char *name, size_t len);
 
 enum pveconf_choice {

@@ -115,7 +115,8 @@ int qemuproc_candidates(uint32_t **vmids, size_t *n)
 		size_t len = strlen(de->d_name);
 		uint32_t vmid;
 
-		if (len < 4 + 3 || len > 4 + 9 || strcmp(de->d_name + len - 4, ".pid") != 0)
+		if (len < 4 + 3 || len > 4 + 9
+		    || strcmp(de->d_name + len - 4, ".pid") != 0)
 			continue;
 		memcpy(digits, de->d_name, len - 4);
 		digits[len - 4] = '\0';

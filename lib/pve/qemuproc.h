@@ -25,7 +25,10 @@ struct qemuproc {
 bool qemuproc_read(uint32_t vmid, struct qemuproc *p);
 void qemuproc_done(struct qemuproc *p);
 
-/* The VMIDs that have a pid file, sorted, whether they run or not. 0 or -errno; no such directory is none. */
+/*
+ * The VMIDs that have a pid file, sorted, whether they run or not. 0 or -errno; no such
+ * directory is none.
+ */
 int qemuproc_candidates(uint32_t **vmids, size_t *n);
 
 #endif
