@@ -10,13 +10,15 @@
 # qcow2 file with QEMU's write-back cache: what the machine has not flushed is
 # in no table of the file yet, and lost with the process, as with a real disk.
 #
-# Exit 0 the machine powered off, 9 it was killed on its own wish, 1 it did
-# neither in time.
+# "lab-end": the step is over, QEMU is switched off likewise.
+#
+# Exit 0 the machine powered off or its step is over, 9 it lost power on its own
+# wish, 1 neither in time.
 set -eu
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH LC_ALL=C
 
-limit=150
+limit=240
 if [ "${1-}" = -t ]; then
 	limit=$2
 	shift 2
@@ -55,10 +57,12 @@ show() {
 
 ticks=$((limit * 5))
 while [ $ticks -gt 0 ]; do
-	if grep -aq '^lab-kill' "$log"; then
+	word=$(grep -a '^lab-' "$log" | tr -d '\r') || :
+	if [ -n "$word" ]; then
 		kill -KILL $qemu
 		wait $qemu 2>/dev/null || :
 		show
+		[ "$word" = lab-end ] && exit 0
 		exit 9
 	fi
 	show

@@ -29,7 +29,10 @@ for unit in serial-getty@ttyS0.service getty@tty1.service systemd-logind.service
 	systemd-firstboot.service systemd-timesyncd.service systemd-networkd.service \
 	systemd-random-seed.service systemd-update-utmp.service ldconfig.service \
 	systemd-journal-catalog-update.service systemd-hwdb-update.service \
-	systemd-udev-load-credentials.service kmod-static-nodes.service tmp.mount \
+	systemd-sysusers.service systemd-update-done.service systemd-user-sessions.service \
+	systemd-machine-id-commit.service systemd-sysctl.service systemd-remount-fs.service \
+	systemd-tmpfiles-setup-dev-early.service systemd-tmpfiles-setup-dev.service \
+	systemd-udev-load-credentials.service run-lock.mount kmod-static-nodes.service tmp.mount \
 	modprobe@.service sys-kernel-debug.mount sys-kernel-tracing.mount \
 	sys-kernel-config.mount sys-fs-fuse-connections.mount dev-mqueue.mount \
 	dev-hugepages.mount e2scrub_reap.service fstrim.timer apt-daily.timer \

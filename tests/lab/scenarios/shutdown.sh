@@ -18,6 +18,8 @@ machine() {
 		calls | wc -l >/var/lib/lab/calls-before
 		cat /proc/sys/kernel/random/boot_id >/var/lib/lab/boot-before
 		sync
+		systemctl poweroff
+		sleep 3600
 		;;
 	next)
 		check "nothing was started while the host shut down" nothing_started

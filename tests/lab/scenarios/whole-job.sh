@@ -4,7 +4,7 @@
 # is killed in the middle of a backup, one killed while a guest starts.
 
 host() {
-	boot jobs off 420
+	boot jobs off 600
 }
 
 machine() {
