@@ -93,7 +93,7 @@ bool model_mdev_fits(const struct contention *c, unsigned x, unsigned parent, co
 	_cleanup_free_ struct model_hold *others = xcalloc(f->n_holds + 1, sizeof(*others));
 	_cleanup_free_ const char **present = xcalloc(f->n_holds + f->n_first + n_own + 1, sizeof(*present));
 	size_t n = 0;
-	bool shut_out, was_shut_out;
+	bool shut_out, was_shut_out, no_more, alike = true;
 	int room, room_at_first;
 
 	for (size_t i = 0; i < f->n_holds; i++)
@@ -101,8 +101,11 @@ bool model_mdev_fits(const struct contention *c, unsigned x, unsigned parent, co
 			others[n++] = f->holds[i];
 	if (!t)		/* the driver is there and does not offer it; or it is away and nothing is known */
 		return f->n_types == 0 && n == 0;
-	/* What could be made at first still can when no more have come. */
-	if (t->available > (int)n_own && is_subset(others, n, f->first, f->n_first))
+	/* What could be made at first still can when no more have come, but for x's own of another type. */
+	for (size_t i = 0; i < n_own; i++)
+		alike &= strcmp(own[i], type) == 0;
+	no_more = is_subset(others, n, f->first, f->n_first);
+	if (alike && no_more && t->available > (int)n_own)
 		return true;
 	for (size_t i = 0; i < f->n_first; i++)
 		present[i] = f->first[i].type;
@@ -113,7 +116,8 @@ bool model_mdev_fits(const struct contention *c, unsigned x, unsigned parent, co
 		present[n + i] = own[i];
 	room = described_room(c, f, t, present, n + n_own, &shut_out);
 	if (room == UNKNOWN)	/* then every holder has to go, and there must have been one */
-		return n == 0 && (f->n_first > 0 || t->available < 0);
+		return (n == 0 && (f->n_first > 0 || t->available < 0)) ||
+		       (!alike && no_more && t->available > 0);
 	/* Instances that no guest holds, or a card that takes more than it says. */
 	if (!shut_out && !was_shut_out && t->available >= 0 && room_at_first != UNKNOWN)
 		room += t->available - room_at_first;

@@ -619,14 +619,14 @@ static char *explain_never(const struct search *s)
 static char *explain_nothing(const struct contention *c, unsigned x)
 {
 	unsigned choice[MODEL_ENTRIES_MAX] = { 0 };
+	_cleanup_free_ bool *hidden = xcalloc(c->n_guests + 1, sizeof(*hidden));
 	const struct model_entry *e;
 	int failed;
 
-	for (size_t i = 0; i < c->n_guests; i++)
-		c->gone[i] = true;
+	memcpy(hidden, c->gone, c->n_guests * sizeof(*hidden));
+	memset(c->gone, true, c->n_guests * sizeof(*hidden));
 	failed = model_choose(c, x, choice);
-	for (size_t i = 0; i < c->n_guests; i++)
-		c->gone[i] = false;
+	memcpy(c->gone, hidden, c->n_guests * sizeof(*hidden));
 	if (failed == MODEL_NONE)
 		return xstrdup("no choice that PVE would make can be freed");
 	e = &c->entries[c->guests[x].entry + (size_t)failed];

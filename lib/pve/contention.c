@@ -453,6 +453,14 @@ void contention_guest_down(struct contention *c, struct guest_id id)
 	g->n_holds = 0;
 }
 
+void contention_guest_hide(struct contention *c, struct guest_id id, bool hide)
+{
+	int x = model_guest_find(c, id);
+
+	if (x >= 0)
+		c->gone[x] = hide;
+}
+
 bool contention_is_running(const struct contention *c, struct guest_id id)
 {
 	int x = model_guest_find(c, id);

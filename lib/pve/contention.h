@@ -147,6 +147,8 @@ size_t contention_blockers(const struct contention *c, struct guest_id x, struct
  */
 bool contention_guest_up(struct contention *c, struct guest_id x);
 void contention_guest_down(struct contention *c, struct guest_id x);
+/* Count x, who runs, as if it were gone, without its forgetting what it holds; and as running again. */
+void contention_guest_hide(struct contention *c, struct guest_id x, bool hide);
 bool contention_is_running(const struct contention *c, struct guest_id x);
 /* Has x a GPU at all (an assignment on this node)? */
 bool contention_has_gpu(const struct contention *c, struct guest_id x);

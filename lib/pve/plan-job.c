@@ -137,7 +137,7 @@ static void restart(struct play *p, const struct guest_id *after, size_t next)
 }
 
 /* The guardian, while a backup goes on until end: nobody waits longer than max_wait. Returns the end. */
-static double watch(struct play *p, double end)
+static double watch(struct play *p, const struct guest_id *in_backup, double end)
 {
 	struct plan_job *job = p->job;
 	double t = p->t;
@@ -158,12 +158,13 @@ static double watch(struct play *p, double end)
 			break;
 		t = due;
 		q = question(p, NULL, t);
+		q.in_backup = in_backup;
+		q.overdue_only = true;
 		plan_restart(&q, &d, &n);
 		for (size_t i = 0; i < n; i++) {
 			struct plan_guest *g = find_guest(job, &d[i].guest);
 
-			if (d[i].action != PLAN_START || (double)g->stopped_at + (double)job->max_wait > t ||
-			    !contention_guest_up(job->contention, g->id))
+			if (d[i].action != PLAN_START || !contention_guest_up(job->contention, g->id))
 				continue;
 			comes_up(p, g, t + job->start_s);
 			if (t + job->start_s > end)
@@ -252,7 +253,7 @@ static void back_up_stopped(struct play *p, struct plan_guest *g, double duratio
 			fail(p, g->id, "a device is in use or not there");
 			return;
 		}
-		p->t = watch(p, p->t + job->start_s + duration);
+		p->t = watch(p, &g->id, p->t + job->start_s + duration);
 		contention_guest_down(job->contention, g->id);
 	}
 	p->out->made++;
@@ -269,7 +270,7 @@ static void back_up_running(struct play *p, struct plan_guest *g, double duratio
 		goes_down(p, g, g->id);
 		p->t += job->stop_s;
 		if (is_container)
-			p->t = watch(p, p->t + duration);
+			p->t = watch(p, NULL, p->t + duration);
 		if (!contention_guest_up(job->contention, g->id)) {
 			fail(p, g->id, "its device is taken");
 			return;
@@ -278,7 +279,7 @@ static void back_up_running(struct play *p, struct plan_guest *g, double duratio
 		comes_up(p, g, p->t);
 	}
 	if (!job->stop_mode || !is_container)
-		p->t = watch(p, p->t + duration);
+		p->t = watch(p, NULL, p->t + duration);
 	p->out->made++;
 	tell(p, p->t, PLAN_EV_DONE, g->id, (struct guest_id){ 0 }, NULL);
 }

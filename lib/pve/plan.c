@@ -34,9 +34,12 @@ static size_t most_up(struct contention *c, struct guest_id *ids, size_t n, unsi
 	return best;
 }
 
-static size_t most_of(struct contention *c, const struct plan_guest *const ours[], const bool up[],
-		      size_t n)
+/* The most of ours not up yet that could still start, once the backup that goes on is over. */
+static size_t most_of(const struct plan_restart *p, const struct plan_guest *const ours[],
+		      const bool up[], size_t n)
 {
+	struct contention *c = p->contention;
+	size_t most;
 	_cleanup_free_ struct guest_id *ids = xcalloc(n + 1, sizeof(*ids));
 	unsigned tries = ORDERS_MAX;
 	size_t kept = 0;
@@ -44,7 +47,12 @@ static size_t most_of(struct contention *c, const struct plan_guest *const ours[
 	for (size_t i = 0; i < n; i++)
 		if (!up[i])
 			ids[kept++] = ours[i]->id;
-	return most_up(c, ids, kept, &tries);
+	if (p->in_backup)
+		contention_guest_hide(c, *p->in_backup, true);
+	most = most_up(c, ids, kept, &tries);
+	if (p->in_backup)
+		contention_guest_hide(c, *p->in_backup, false);
+	return most;
 }
 
 static bool would_stop(const struct contention *c, struct guest_id x, struct guest_id g)
@@ -66,7 +74,7 @@ static bool has_to_wait(const struct plan_restart *p, const struct plan_guest *g
 
 	*because = (struct guest_id){ 0 };
 	if (!p->after)
-		return false;
+		return p->overdue_only && p->now - g->stopped_at < p->max_wait;
 	while (i < p->n && guest_compare_vmid(&p->guests[i].id, p->after) <= 0)
 		i++;
 	last = p->policy == CONFIG_RESTART_LAST || p->n - i < p->lookahead ? p->n : i + p->lookahead;
@@ -109,13 +117,13 @@ static struct plan_decision decide(const struct plan_restart *p, const struct pl
 		d.because = d.guest;
 		return d;
 	}
-	most = most_of(c, ours, up, n);
+	most = most_of(p, ours, up, n);
 	if (!contention_guest_up(c, d.guest))
 		return blocked(c, d.guest);
 	up[i] = true;
 	if (!has_to_wait(p, ours[i], &d.because)) {
 		/* It must not take what one that starts later cannot do without. */
-		if (1 + most_of(c, ours, up, n) >= most) {
+		if (1 + most_of(p, ours, up, n) >= most) {
 			d.action = PLAN_START;
 			return d;
 		}

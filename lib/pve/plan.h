@@ -41,6 +41,9 @@ struct plan_restart {
 	int64_t max_wait;		/* s */
 	int64_t now;			/* s, the clock of stopped_at */
 	const struct guest_id *after;	/* guest whose backup has just ended; NULL = the job is over: start all */
+	bool overdue_only;		/* start nobody who has not waited for max_wait (the guardian) */
+	const struct guest_id *in_backup;	/* off guest whose kvm only runs for its backup; NULL none. It is
+						   in the way now, but nobody may take what ours need after it */
 };
 
 /*
@@ -51,8 +54,9 @@ struct plan_restart {
  * VMID order is a stopped guest whose backup would need it down again;
  * last: unless any later one is; job-end: wait. Nobody waits longer than max_wait,
  * except for the guest next in order: a start would only be undone at once. The
- * guardian asks with after == NULL for those who have waited that long, while a
- * backup goes on: where that is no contender of theirs, they start.
+ * guardian asks with after == NULL and overdue_only while a backup goes on: where
+ * that is no contender of theirs, those who have waited that long start. All of
+ * ours are to be given, so that nobody takes what another one needs later.
  * decisions: allocated, *n_decisions long.
  */
 void plan_restart(const struct plan_restart *p, struct plan_decision **decisions, size_t *n_decisions);
