@@ -167,7 +167,10 @@ END
 diff -u "$tmp/want" "$tmp/out" || fail "plan -j"
 sed -i 's/snapshot/stop/' "$r/etc/pve/jobs.cfg"
 report 0 plan
-said 'qemu/100 .*is shut down and started again by vzdump itself'
+said 'qemu/100 .*is shut down and started again by vzdump itself$'
+said 'qemu/101 .*; stops qemu/100 (function 0000:01:00.0); starts qemu/100 again'
+report 0 status
+said 'others stop 1 time for it'
 conf 'never-stop = 100'
 report 0 plan
 said 'qemu/101 .*FAILS: .*never-stop'

@@ -157,7 +157,7 @@ static void check_job(const struct hostmodel *m, const struct job *job,
 		add(f, FINDING_OK, "job",
 		    xasprintf("%s (%s, %s) backs up %zu guest%s here; others stop %zu time%s for it",
 			      job->id, schedule, r.mode, r.n, r.n == 1 ? "" : "s",
-			      r.outcome.interruptions, r.outcome.interruptions == 1 ? "" : "s"), NULL);
+			      r.stops, r.stops == 1 ? "" : "s"), NULL);
 	rehearsal_done(&r);
 }
 

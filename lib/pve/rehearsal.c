@@ -94,13 +94,19 @@ static void on_event(const struct plan_event *e, void *arg)
 		break;
 	case PLAN_EV_STOP:
 	case PLAN_EV_UNIT_STOP:
+		/* Mode stop: its own restart, by vzdump. */
+		if (!unit && guest_compare(&e->guest, &e->because) == 0)
+			break;
+		p->r->stops++;
 		append(&step_of(p, e->because)->stops, ",", unit ? unit : name);
 		break;
 	case PLAN_EV_UP:
 	case PLAN_EV_UNIT_UP:
-		/* A job with nobody in it has stopped nobody. */
-		if (p->r->n)
-			append(&p->r->steps[p->r->n - 1].starts, ",", unit ? unit : name);
+		s = p->r->n ? &p->r->steps[p->r->n - 1] : NULL;
+		if (!s || (!unit && s->way == REHEARSAL_RESTARTED
+			   && guest_compare(&e->guest, &s->guest) == 0))
+			break;
+		append(&s->starts, ",", unit ? unit : name);
 		break;
 	case PLAN_EV_DONE:
 		break;

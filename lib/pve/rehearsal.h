@@ -36,6 +36,7 @@ struct rehearsal {
 	bool hooked;		/* the job calls our hook (or would, were it enabled) */
 	struct rehearsal_step *steps;	/* owned */
 	size_t n, room;
+	size_t stops;		/* how often somebody is stopped for another one's backup */
 	struct plan_outcome outcome;
 };
 
