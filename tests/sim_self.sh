@@ -214,8 +214,8 @@ ok 'even killed' event 'down qemu/101 killed'
 
 # ---- HA ---------------------------------------------------------------------------------------
 sim_host ha
-sim_sh 'qm shutdown 101; echo "rc $?"; qm status 101; grep state /etc/pve/ha/resources.cfg; sleep 0.6; qm status 101; qm start 101; qm status 101; sleep 0.6; qm status 101; ha-manager status
-vzdump 101 --mode stop; kill -9 $(cat /run/qemu-server/101.pid); sleep 0.8; qm status 101'
+sim_sh 'qm shutdown 101; echo "rc $?"; qm status 101; grep state /etc/pve/ha/resources.cfg; simctl seen "down qemu/101"; qm status 101; qm start 101; qm status 101; simctl seen "down qemu/101(?s:.*)up qemu/101"; qm status 101; ha-manager status
+vzdump 101 --mode stop; kill -9 $(cat /run/qemu-server/101.pid); simctl seen "down qemu/101 killed(?s:.*)up qemu/101"; qm status 101'
 ok 'requests, later deeds' is "$(grep -e ^status -e ^rc -e state "$T/out" | tr '\n\t' ';;')" \
 	'rc 0;status: running;;state stopped;status: stopped;status: stopped;status: running;status: running;'
 ok 'stop mode is refused' out 'Cannot execute a backup with stop mode on a HA managed and enabled Service'
@@ -223,31 +223,31 @@ ok 'and backup-abort may come without backup-start' event 'backup-failed qemu/10
 
 # ---- stop mode: stopwait ------------------------------------------------------------------------
 sim_host stopmode
-sim_sh 'simctl set 100 shutdown=120; simctl night; simctl states; sleep 2; simctl states'
+sim_sh 'simctl set 100 shutdown=120; simctl night; simctl states; simctl seen "down qemu/100"; sleep 0.2; simctl states'
 ok 'stopwait runs out' out "failed - command 'qm shutdown 100 --skiplock --keepActive --timeout 60' failed: exit code 255"
 ok 'it goes down later and stays off' is "$(grep 'qemu/100' "$T/out" | tail -n 1)" 'qemu/100 stopped'
 
 # ---- ends ------------------------------------------------------------------------------------------
 slow_hook='printf "#!/bin/sh\n[ \$1 != backup-start ] || { trap : TERM; sleep 0.5; sleep 0.5; }\nexit 0\n" >/run/hook; chmod 755 /run/hook;'
 sim_host stopmode
-sim_sh "$slow_hook"' vzdump 101 102 --script /run/hook & sleep 0.5; kill -TERM $(printf %d 0x$(cut -d: -f3 /run/vzdump.pid)); wait'
+sim_sh "$slow_hook"' vzdump 101 102 --script /run/hook & simctl seen "hook qemu/101 backup-start"; sleep 0.2; kill -TERM $(printf %d 0x$(cut -d: -f3 /run/vzdump.pid)); wait'
 ok 'TERM during a hook fails this guest only' out "Backup of VM 101 failed - command '/run/hook backup-start stop 101' failed: interrupted by signal"
 ok 'and the job goes on to its end' event 'hook - job-end'
 
 sim_host stopmode
 recorder
-sim_sh 'simctl set 102 backup=600; vzdump 102 200 --script /run/pve-sim/hook & sleep 0.6; vzdump --stop; wait; simctl states'
+sim_sh 'simctl set 102 backup=600; vzdump 102 200 --script /run/pve-sim/hook & simctl seen "backup-begin qemu/102"; vzdump --stop; wait; simctl states'
 ok 'TERM during the copy ends the job' is "$(phases | sed 's/.*\(backup-abort.*\)/\1/')" 'backup-abort snapshot 102;log-end snapshot 102;job-abort;'
 ok 'the next guest has no turn' no_event 'backup-begin lxc/200'
 ok 'the lock goes' no_out 'lock=backup'
 
 sim_host stopmode
-sim_sh 'printf "#!/bin/sh\n[ \$1 = backup-abort ] && { trap \"\" TERM; sleep 60; }\nexit 0\n" >/run/hook; chmod 755 /run/hook; simctl set 102 backup=600; vzdump 102 --script /run/hook & sleep 0.8; simctl task-stop; wait; pgrep -c hook; simctl states'
+sim_sh 'printf "#!/bin/sh\n[ \$1 = backup-abort ] && { trap \"\" TERM; sleep 60; }\nexit 0\n" >/run/hook; chmod 755 /run/hook; simctl set 102 backup=600; vzdump 102 --script /run/hook & simctl seen "backup-begin qemu/102"; simctl task-stop; wait; sleep 0.3; pgrep -c hook; simctl states'
 ok 'KILL follows' is "$(grep -c -e backup-abort "$H/events"):$(grep -c -e job-end -e log-end "$H/events")" 1:0
 ok 'nobody of the group survives' out '^0$'
 
 sim_host stopmode
-sim_sh 'qm stop 100; simctl set 101 backup=600; vzdump 101 & sleep 0.6; kill -9 $(printf %d 0x$(cut -d: -f3 /run/vzdump.pid)); wait; simctl states; qm status 101; qm start 100; qm stop 101; qm stop 101 --skiplock; qm unlock 101; qm start 100; echo "rc $?"'
+sim_sh 'qm stop 100; simctl set 101 backup=600; vzdump 101 & simctl seen "backup-begin qemu/101"; kill -9 $(printf %d 0x$(cut -d: -f3 /run/vzdump.pid)); wait; simctl states; qm status 101; qm start 100; qm stop 101; qm stop 101 --skiplock; qm unlock 101; qm start 100; echo "rc $?"'
 ok 'a killed vzdump leaves kvm and lock' out '^qemu/101 prelaunch lock=backup$'
 ok 'prelaunch' out '^status: prelaunch$'
 ok 'which keeps the GPU' out "already in use by VMID '101'"
@@ -255,7 +255,7 @@ ok 'and is locked' out '^VM is locked \(backup\)$'
 ok 'until somebody tidies up' is "$(tail -n 1 "$T/out")" 'rc 0'
 
 sim_host stopmode
-sim_sh 'cat /proc/sys/kernel/random/boot_id; simctl set 102 backup=600; vzdump 102 & sleep 0.6; simctl power-off'
+sim_sh 'cat /proc/sys/kernel/random/boot_id; simctl set 102 backup=600; vzdump 102 & simctl seen "backup-begin qemu/102"; simctl power-off'
 ok 'power loss' is "$rc" 137
 first=$(sed -n 1p "$T/out")
 sim_sh 'simctl states; ls /run/qemu-server; cat /proc/sys/kernel/random/boot_id'
