@@ -51,7 +51,7 @@ shown=0
 show() {
 	now=$(grep -ac '^lab' "$log") || :
 	[ "$now" -gt "$shown" ] || return 0
-	grep -a '^lab' "$log" | tr -d '\r' | tail -n "+$((shown + 1))" | sed "s/^lab: /    /; /^lab-/d"
+	grep -a '^lab' "$log" | tr -d '\r' | tail -n "+$((shown + 1))" | sed "s/^lab: FAIL/FAIL/; s/^lab: /    /; /^lab-/d"
 	shown=$now
 }
 

@@ -103,9 +103,9 @@ cp "$root"/boot/vmlinuz-* "$out/vmlinuz"
 cp "$root"/boot/initrd.img-* "$out/initrd.img"
 rm -rf "${root:?}"/boot/* "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
 
-cp "$out"/pve-gpu-utils_*.deb "$root/tmp/"
-chroot "$root" sh -ec 'dpkg -i /tmp/pve-gpu-utils_*.deb; rm /tmp/*.deb' \
-	>"$out/install.log" 2>&1 || {
+mkdir -p "$root/usr/lib/lab"
+cp "$out"/pve-gpu-utils_*.deb "$root/usr/lib/lab/pve-gpu-utils.deb"
+chroot "$root" dpkg -i /usr/lib/lab/pve-gpu-utils.deb >"$out/install.log" 2>&1 || {
 	tail -n 20 "$out/install.log" >&2
 	say "the package does not install on Debian 13" >&2
 	exit 1

@@ -153,3 +153,20 @@ worker_pid() {
 
 # The job's own log to the console, where it helps to see why.
 show_job() { sed 's/^/lab:      /' /var/log/lab-job >$console; }
+
+job_says_ok() {
+	cat /var/log/lab-job /var/lib/pve-sim/tasks.log
+	[ "$(cat /run/lab/job)" = 0 ]
+}
+
+# end_job: the scheduler's unit away, ready for the next one.
+end_job() {
+	systemctl stop lab-scheduler.service
+	rm -f /run/lab/job /run/lab/hold /run/lab/held
+}
+
+guardian_runs() {
+	systemctl list-units --no-legend --plain 'pve-gpu-guardian-*' >/run/lab-guardian
+	cat /run/lab-guardian
+	[ -s /run/lab-guardian ]
+}
