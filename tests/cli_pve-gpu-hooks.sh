@@ -9,6 +9,9 @@ trap 'rm -rf "$tmp"' EXIT
 failed=0
 stub=/etc/pve-gpu-utils/vzdump-hook
 
+# As it was configured: make distcheck has a prefix of its own.
+pkgdatadir=$(sed -n 's|^[[:space:]]*source=\(/.*\)/vzdump-hook$|\1|p' "$(command -v pve-gpu-hooks)")
+
 fail() {
 	echo "FAIL: $*"
 	failed=1
@@ -18,8 +21,8 @@ fresh() {
 	rm -rf "$tmp/r"
 	r=$tmp/r
 	conf=$r/etc/vzdump.conf
-	mkdir -p "$r/etc/pve" "$r/usr/share/pve-gpu-utils" "$r/usr/local/bin" "$r/run" "$r/var/lib"
-	cp "$TEST_SRC/../utils/vzdump-hook" "$r/usr/share/pve-gpu-utils/vzdump-hook"
+	mkdir -p "$r/etc/pve" "$r$pkgdatadir" "$r/usr/local/bin" "$r/run" "$r/var/lib"
+	cp "$TEST_SRC/../utils/vzdump-hook" "$r$pkgdatadir/vzdump-hook"
 	printf '#!/bin/sh\necho former "$@"\n' >"$r/usr/local/bin/former"
 	chmod 755 "$r/usr/local/bin/former"
 }

@@ -269,8 +269,8 @@ static void tell(struct spawn *s, bool all)
 		p = lf ? lf + 1 : end;
 	}
 	s->len = (size_t)(end - p);
-	if (s->len)
-		memmove(s->text, p, s->len);
+	memmove(s->text, p, s->len);
+	s->text[s->len] = '\0';	/* what is told next ends here */
 }
 
 /* Read what is there. The pipe's end may never come: a grandchild can hold it. */
