@@ -35,7 +35,8 @@ static void setup(void)
 	strcpy(dir + strlen(dir) - 6, "XXXXXX");
 	ck_assert_ptr_nonnull(mkdtemp(dir));
 	root_set(dir);
-	for (const char *const *p = (const char *const[]){ "/etc", "/etc/pve", NULL }; *p; p++) {
+	for (const char *const *p = (const char *const[]){ "/etc", "/etc/pve", NULL }; *p;
+	     p++) {
 		_cleanup_free_ char *path = root_path("%s", *p);
 
 		ck_assert_int_eq(mkdir(path, 0700), 0);
@@ -56,10 +57,10 @@ static void teardown(void)
 /* One job as text: id|schedule|mode|node|pool|script|enabled|all|vmids|exclude */
 static char *job_text(const struct job *j)
 {
-	char *s = xasprintf("%s|%s|%s|%s|%s|%s|%d|%d|", j->id, j->schedule ? j->schedule : "-",
-			    j->mode ? j->mode : "-", j->node ? j->node : "-",
-			    j->pool ? j->pool : "-", j->script ? j->script : "-",
-			    j->enabled, j->all);
+	char *s = xasprintf("%s|%s|%s|%s|%s|%s|%d|%d|", j->id,
+			    j->schedule ? j->schedule : "-", j->mode ? j->mode : "-",
+			    j->node ? j->node : "-", j->pool ? j->pool : "-",
+			    j->script ? j->script : "-", j->enabled, j->all);
 
 	for (int list = 0; list < 2; list++) {
 		const uint32_t *v = list ? j->exclude : j->vmids;
@@ -83,22 +84,26 @@ static char *job_text(const struct job *j)
 
 static const struct {
 	const char *file, *text;
-	const char *want[4];	/* NULL-terminated */
+	const char *want[4]; /* NULL-terminated */
 } parse_cases[] = {
 	{ "/etc/pve/jobs.cfg", "", { NULL } },
 	{ "/etc/pve/jobs.cfg", "vzdump: a", { "a|-|-|-|-|-|1|0||" } },
 	{ "/etc/pve/jobs.cfg",
-	  "vzdump: backup-1\n\tschedule sat 18:15\n\tenabled 0\n\tall 1\n\texclude 105,103\n"
+	  "vzdump: backup-1\n\tschedule sat 18:15\n\tenabled 0\n\tall 1\n\texclude "
+	  "105,103\n"
 	  "\tmode snapshot\n\tnode pve1\n\tscript /x y\n\n"
 	  "realm-sync: b\n\tschedule 01:00\n\tvmid 999\n\n"
-	  "vzdump: backup-2\n        schedule 02:00\n        vmid 300, 100;200\n        pool gpus\n",
+	  "vzdump: backup-2\n        schedule 02:00\n        vmid 300, 100;200\n        "
+	  "pool gpus\n",
 	  { "backup-1|sat 18:15|snapshot|pve1|-|/x y|0|1||103,105",
 	    "backup-2|02:00|-|-|gpus|-|1|0|100,200,300|" } },
 	/* no blank line between sections; a comment; no newline at the end; CR */
-	{ "/etc/pve/jobs.cfg", "vzdump: a\n\tvmid 100\nvzdump: b\n# \tvmid 1\n\tmode stop\r\n\tvmid 101",
+	{ "/etc/pve/jobs.cfg",
+	  "vzdump: a\n\tvmid 100\nvzdump: b\n# \tvmid 1\n\tmode stop\r\n\tvmid 101",
 	  { "a|-|-|-|-|-|1|0|100|", "b|-|stop|-|-|-|1|0|101|" } },
 	/* what is no VMID, keys outside of a section */
-	{ "/etc/pve/jobs.cfg", "\tvmid 100\nvzdump: a\n\tvmid 99,../100,1000000000,100x,101\n\n\tvmid 102\n",
+	{ "/etc/pve/jobs.cfg",
+	  "\tvmid 100\nvzdump: a\n\tvmid 99,../100,1000000000,100x,101\n\n\tvmid 102\n",
 	  { "a|-|-|-|-|-|1|0|101|" } },
 	{ "/etc/pve/vzdump.cron",
 	  "# cluster wide vzdump cron schedule\nPATH=\"/usr/sbin:/usr/bin\"\n\n"
@@ -203,7 +208,8 @@ static const struct {
 START_TEST(test_select)
 {
 	static const struct guest guests[] = {
-		{ .id = { GUEST_QEMU, 100 } }, { .id = { GUEST_QEMU, 200 } },
+		{ .id = { GUEST_QEMU, 100 } },
+		{ .id = { GUEST_QEMU, 200 } },
 		{ .id = { GUEST_LXC, 101 } },
 	};
 	_cleanup_free_ struct guest_id *selected = NULL;
@@ -214,11 +220,13 @@ START_TEST(test_select)
 
 	put("/etc/pve/jobs.cfg", text);
 	put("/etc/pve/user.cfg", "user:root@pam:1:0::::::\n\n"
-	    "pool:empty::::\npool:gpus:a comment:200,101,999:local:\npool:gpus2::100::\n");
+				 "pool:empty::::\npool:gpus:a "
+				 "comment:200,101,999:local:\npool:gpus2::100::\n");
 	ck_assert_int_eq(jobs_read(&jobs, &n, &path), 0);
 	ck_assert_uint_eq(n, 1);
-	ck_assert_int_eq(job_select(&jobs[0], guests, ARRAY_SIZE(guests), &selected, &n_selected),
-			 select_cases[_i].err);
+	ck_assert_int_eq(
+		job_select(&jobs[0], guests, ARRAY_SIZE(guests), &selected, &n_selected),
+		select_cases[_i].err);
 	for (size_t i = 0; i < n_selected; i++)
 		sprintf(got + strlen(got), "%u ", selected[i].vmid);
 	ck_assert_str_eq(got, select_cases[_i].want);

@@ -64,7 +64,7 @@ broken() {
 host well
 report 0 status
 [ "$(cut -f 1 "$tmp/out" | sort -u)" = ok ] || fail "not all is well: $(cat "$tmp/out")"
-said "^ok${tab}job${tab}nightly (02:00, snapshot) backs up 3 guests here; others stop 1 time for it"
+said "^ok${tab}job${tab}nightly (02:00, snapshot) backs up 3 guests; others stop 1 time"
 report 0 status -j
 said '^{"level":"ok","topic":"config",.*"why":null}$'
 report 0 status -H -o topic,level
@@ -170,7 +170,7 @@ report 0 plan
 said 'qemu/100 .*is shut down and started again by vzdump itself$'
 said 'qemu/101 .*; stops qemu/100 (function 0000:01:00.0); starts qemu/100 again'
 report 0 status
-said 'others stop 1 time for it'
+said 'others stop 1 time'
 conf 'never-stop = 100'
 report 0 plan
 said 'qemu/101 .*FAILS: .*never-stop'

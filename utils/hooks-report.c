@@ -20,8 +20,8 @@ static void usage(FILE *out)
 {
 	fputs("Usage: hooks-report [-0Hjr] [-o LIST] [-R DIR] status | plan | example\n"
 	      "       hooks-report [-R DIR] chosen GUEST\n"
-	      "What pve-gpu-hooks status, plan and example print; chosen: the functions that\n"
-	      "PVE would pass to a VM with all free that it can have.\n\n"
+	      "What pve-gpu-hooks status, plan and example print; chosen: the functions\n"
+	      "that PVE would pass to a VM once nobody is in its way.\n\n"
 	      "  -0, --null         end records with NUL, not newline\n"
 	      "  -H, --header       print the field names first\n"
 	      "  -j, --json         print one JSON object a line\n"
@@ -123,9 +123,10 @@ static void show_job(const struct hostmodel *m, const struct job *job,
 		       r.hooked ? "" : ", without the hook: it has a script of its own, ",
 		       r.hooked ? "" : job->script);
 		print_steps(&r, job->schedule ? job->schedule : "-");
-		printf("%zu of %zu backed up, %zu interruption%s, about %.0f min of downtime if a "
-		       "backup takes 10\n\n", r.n - failed, r.n, r.outcome.interruptions,
-		       r.outcome.interruptions == 1 ? "" : "s", r.outcome.downtime / 60);
+		printf("%zu of %zu backed up, %zu interruption%s, ", r.n - failed, r.n,
+		       r.outcome.interruptions, r.outcome.interruptions == 1 ? "" : "s");
+		printf("about %.0f min of downtime if a backup takes 10\n\n",
+		       r.outcome.downtime / 60);
 	}
 	rehearsal_done(&r);
 }
@@ -138,7 +139,8 @@ static int show_plan(const struct hostmodel *m, const struct record_opts *opts)
 		{ "backup", RECORD_STRING }, { "stops", RECORD_STRING },
 		{ "starts", RECORD_STRING }, { "why", RECORD_STRING },
 	};
-	bool text = !opts->json && !opts->raw && !opts->null && !opts->header && !opts->fields;
+	bool text = !opts->json && !opts->raw && !opts->null && !opts->header
+		&& !opts->fields;
 	struct record_writer *w = NULL;
 	_cleanup_free_ char *path = NULL;
 	struct job_defaults d;
@@ -192,8 +194,9 @@ static void example_gpus(const struct hostmodel *m)
 			    || (any && guest_compare(&a->guest, &last) == 0))
 				continue;
 			if (!any)
-				printf("#   %s  %04x:%04x  driver %s:", pciaddr_format(&dev->addr, addr),
-				       dev->vendor, dev->device, dev->driver ? dev->driver : "none");
+				printf("#   %s  %04x:%04x  driver %s:",
+				       pciaddr_format(&dev->addr, addr), dev->vendor,
+				       dev->device, dev->driver ? dev->driver : "none");
 			printf(" %s%s", guest_format(a->guest, name),
 			       a->state == ASSIGNMENT_RUNNING ? " (running)" : "");
 			last = a->guest;
@@ -226,8 +229,8 @@ static void show_example(const struct hostmodel *m)
 	      "#never-stop =\n"
 	      "# Give functions back to the host's drivers (rebind), or not (leave).\n"
 	      "#host-driver = rebind\n"
-	      "# Units of the host that may be stopped and started like guests.\n", stdout);
-	fputs("#host-services =", stdout);
+	      "# Units of the host that may be stopped and started like guests.\n"
+	      "#host-services =", stdout);
 	for (size_t i = 0; i < m->n_users; i++) {
 		const char *unit = m->users[i].unit;
 
@@ -236,12 +239,12 @@ static void show_example(const struct hostmodel *m)
 		printf(" %s", unit);
 		last = unit;
 	}
-	fputs("\n# Guests that HA manages (refuse: they are never stopped; stop):", stdout);
+	fputs("\n# Guests that HA manages (refuse: never stopped; stop):", stdout);
 	for (size_t i = 0; i < m->n_guests; i++)
 		if (m->guests[i].ha)
 			printf(" %u", m->guests[i].id.vmid);
 	fputs("\n#ha = refuse\n"
-	      "# After a power loss during a backup start: yes, onboot (those only), no.\n"
+	      "# After a power loss during a backup start: yes, onboot (only), no.\n"
 	      "#boot-restart = yes\n"
 	      "\n[rescan]\n"
 	      "#timeout = 30\n"
@@ -250,7 +253,7 @@ static void show_example(const struct hostmodel *m)
 	      "# The hardest reset that a card may get: own, subordinate, slot or card.\n"
 	      "#card = 0000:01:00.0 card\n"
 	      "\n[gpu-groups]\n"
-	      "# Guests that must not run at the same time, beside what is found by itself.\n"
+	      "# Guests that must not run at the same time, beside what is found.\n"
 	      "#group = 0000:01:00.0 100 101\n", stdout);
 }
 
@@ -270,7 +273,7 @@ static int show_chosen(const struct hostmodel *m, struct guest_id x)
 
 				passed = a->has_addr && !a->mdev_type
 					&& guest_compare(&a->guest, &x) == 0
-					&& pciaddr_compare(&a->addr, &plan.chosen[i]) == 0;
+					&& !pciaddr_compare(&a->addr, &plan.chosen[i]);
 			}
 			if (passed)
 				puts(pciaddr_format(&plan.chosen[i], addr));
@@ -290,14 +293,17 @@ int main(int argc, char *argv[])
 		{ "version", no_argument,       NULL, 'V' },
 		{ 0 }
 	};
-	static const char *const reports[] = { "status", "plan", "example", "chosen", NULL };
+	static const char *const reports[] = {
+		"status", "plan", "example", "chosen", NULL,
+	};
 	const char *const *known, *what;
 	struct record_opts opts = { 0 };
 	struct guest_id x = { 0 };
 	struct hostmodel m;
 	int c, err, rc = EX_OK;
 
-	while ((c = getopt_long(argc, argv, RECORD_SHORTOPTS "R:hV", longopts, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, RECORD_SHORTOPTS "R:hV", longopts,
+				NULL)) != -1) {
 		if (record_opt(&opts, c, optarg))
 			continue;
 		switch (c) {
@@ -327,7 +333,9 @@ int main(int argc, char *argv[])
 	if (err) {
 		say("%s cannot be read: %s", what, strerror(-err));
 		hostmodel_done(&m);
-		return err == -ENOENT ? EX_NOINPUT : err == -EACCES ? EX_NOPERM : EX_OSERR;
+		if (err == -ENOENT)
+			return EX_NOINPUT;
+		return err == -EACCES ? EX_NOPERM : EX_OSERR;
 	}
 	if (known == &reports[0])
 		rc = show_status(&m, &opts);

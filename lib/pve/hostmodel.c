@@ -24,6 +24,7 @@ static int load_users(struct hostmodel *m)
 	for (size_t i = 0; i < m->n_procs; i++) {
 		const struct gpuproc *p = &m->procs[i];
 		const char *owner = p->owner ? p->owner : "-";
+		const char *unit = strncmp(owner, "unit/", 5) == 0 ? owner + 5 : NULL;
 
 		if (strncmp(owner, "qemu/", 5) == 0 || strncmp(owner, "lxc/", 4) == 0)
 			continue;
@@ -33,7 +34,7 @@ static int load_users(struct hostmodel *m)
 				.addr = p->addrs[k],
 				.pid = (int)p->pid,
 				.comm = p->comm,
-				.unit = strncmp(owner, "unit/", 5) == 0 ? owner + 5 : NULL,
+				.unit = unit,
 			};
 		}
 	}
@@ -63,16 +64,17 @@ int hostmodel_load(struct hostmodel *m, const char **what)
 	if (err && err != -ENOENT)
 		return err;
 	*what = "what the guests' devices are like";
-	err = contention_facts_load(&m->facts, m->assignments, m->n_assignments, &m->config, NULL);
+	err = contention_facts_load(&m->facts, m->assignments, m->n_assignments,
+				    &m->config, NULL);
 	if (err)
 		return err;
 	*what = "the processes that use a GPU";
 	err = load_users(m);
 	if (err)
 		return err;
-	m->input = contention_facts_input(&m->facts, m->assignments, m->n_assignments, &m->config,
-					  m->node);
-	/* Any guest may have its turn, so that all functions and all their users count. */
+	m->input = contention_facts_input(&m->facts, m->assignments, m->n_assignments,
+					  &m->config, m->node);
+	/* Any guest may have its turn: all functions and all their users count. */
 	m->input.devs = m->devs;
 	m->input.n_devs = m->n_devs;
 	m->input.host_users = m->users;
@@ -104,7 +106,8 @@ struct plan_guest *hostmodel_plan_guests(const struct hostmodel *m)
 		guests[i] = (struct plan_guest){
 			.id = g->id,
 			.running = g->running,
-			.backup_starts = g->id.kind == GUEST_QEMU && g->has_disk && !g->template,
+			.backup_starts = g->id.kind == GUEST_QEMU && g->has_disk
+				&& !g->template,
 		};
 	}
 	/* .id comes first, so that the comparison of ids fits. */

@@ -39,7 +39,7 @@ struct hostmodel {		/* all owned */
 int hostmodel_load(struct hostmodel *m, const char **what);
 void hostmodel_done(struct hostmodel *m);
 
-/* The guests as a plan wants them, sorted by guest_compare_vmid(), n_guests long; allocated. */
+/* The guests for a plan, sorted by guest_compare_vmid(), n_guests long; allocated. */
 struct plan_guest *hostmodel_plan_guests(const struct hostmodel *m);
 
 /* NULL when there is none. */

@@ -138,7 +138,9 @@ static void parse_jobs_cfg(char *text, struct job **jobs, size_t *n)
 				job_set(job, word, rest);
 			continue;
 		}
-		job = strcmp(word, "vzdump:") == 0 ? job_add(jobs, n, xstrdup(rest)) : NULL;
+		job = NULL;
+		if (strcmp(word, "vzdump:") == 0)
+			job = job_add(jobs, n, xstrdup(rest));
 	}
 }
 
@@ -154,7 +156,8 @@ static char *cron_schedule(char *const f[5])
 	if (plain && strcmp(f[2], "*") == 0 && strcmp(f[3], "*") == 0) {
 		bool daily = strcmp(f[4], "*") == 0;
 
-		return xasprintf("%s%s%02lu:%02lu", daily ? "" : f[4], daily ? "" : " ", h, m);
+		return xasprintf("%s%s%02lu:%02lu", daily ? "" : f[4],
+				 daily ? "" : " ", h, m);
 	}
 	return xasprintf("%s %s %s %s %s", f[0], f[1], f[2], f[3], f[4]);
 }
@@ -173,7 +176,8 @@ static void parse_cron(char *text, struct job **jobs, size_t *n)
 		line = trim(line);
 		if (!*line || *line == '#')
 			continue;
-		for (word = strtok_r(line, blanks, &save); word; word = strtok_r(NULL, blanks, &save)) {
+		for (word = strtok_r(line, blanks, &save); word;
+		     word = strtok_r(NULL, blanks, &save)) {
 			field[i++] = word;
 			if (i == 7)
 				break;

@@ -15,7 +15,7 @@
 
 struct job {
 	char *id;		/* owned; "backup-1f2e3d4c", or "vzdump.cron:4" by line */
-	char *schedule;		/* owned; calendar event ("02:00", "sat 18:15"), or cron's five fields; NULL without */
+	char *schedule;		/* owned; "02:00", "sat 18:15", or cron's fields; NULL */
 	char *mode;		/* owned; snapshot, suspend, stop; NULL: vzdump.conf's */
 	char *node;		/* owned; runs on that node only; NULL on every node */
 	char *pool;		/* owned; guests of a pool; NULL */
@@ -40,7 +40,7 @@ void jobs_free(struct job *jobs, size_t n);
 /* Does the job run on this node? */
 bool job_is_for_node(const struct job *job, const char *node);
 
-/* Direct members of a resource pool, sorted; 0, -ENOENT when there is no such pool, or another -errno. */
+/* Direct members of a pool, sorted; 0, -ENOENT (no such pool) or another -errno. */
 int job_pool_members(const char *pool, uint32_t **vmids, size_t *n);
 
 /*
@@ -53,7 +53,7 @@ int job_select(const struct job *job, const struct guest *guests, size_t n_guest
 struct job_defaults {		/* /etc/vzdump.conf */
 	char *script;		/* owned; the last line counts; NULL without */
 	char *mode;		/* owned; NULL: snapshot */
-	bool hookscript;	/* has a line "hookscript:", which vzdump takes and ignores */
+	bool hookscript;	/* has a line "hookscript:", which vzdump ignores */
 };
 
 /* 0 (also without a file) or -errno. */

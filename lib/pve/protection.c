@@ -16,14 +16,14 @@ static const char entry[] = "/etc/pve-gpu-utils/vzdump.d/50-gpu";
 static const char enable_hint[] = "pve-gpu-hooks enable";
 
 /* what and why become the list's; one found before is not listed again. */
-static void add(struct findings *f, enum finding_level level, const char *topic, char *what,
-		char *why)
+static void add(struct findings *f, enum finding_level level, const char *topic,
+		char *what, char *why)
 {
 	for (size_t i = 0; i < f->n; i++) {
 		const struct finding *old = &f->list[i];
 
-		if (old->level == level && strcmp(old->what, what) == 0
-		    && strcmp(old->why ? old->why : "", why ? why : "") == 0) {
+		if (old->level == level && strcmp(old->what, what) == 0 &&
+		    strcmp(old->why ? old->why : "", why ? why : "") == 0) {
 			free(what);
 			free(why);
 			return;
@@ -31,6 +31,21 @@ static void add(struct findings *f, enum finding_level level, const char *topic,
 	}
 	f->list = xgrow(f->list, f->n, &f->room, sizeof(*f->list));
 	f->list[f->n++] = (struct finding){ level, topic, what, why };
+}
+
+static void ok(struct findings *f, const char *topic, char *what)
+{
+	add(f, FINDING_OK, topic, what, NULL);
+}
+
+static void warn(struct findings *f, const char *topic, char *what, char *why)
+{
+	add(f, FINDING_WARN, topic, what, why);
+}
+
+static void fail(struct findings *f, const char *topic, char *what, char *why)
+{
+	add(f, FINDING_FAIL, topic, what, why);
 }
 
 void findings_done(struct findings *f)
@@ -53,10 +68,10 @@ const char *finding_level_name(enum finding_level level)
 static void check_config(const struct hostmodel *m, struct findings *f)
 {
 	if (m->config_error)
-		add(f, FINDING_FAIL, "config", xstrdup(m->config_error),
-		    xstrdup("the hook stands aside until it is put right"));
+		fail(f, "config", xstrdup(m->config_error),
+		     xstrdup("the hook stands aside until it is put right"));
 	else
-		add(f, FINDING_OK, "config", xstrdup("pve-gpu-utils.conf is well"), NULL);
+		ok(f, "config", xstrdup("pve-gpu-utils.conf is well"));
 }
 
 /* A regular file that can be executed, as vzdump and the chain want it. */
@@ -70,7 +85,8 @@ static bool is_script(const char *name, char **why)
 		return false;
 	}
 	if (!S_ISREG(st.st_mode) || !(st.st_mode & 0111)) {
-		*why = xstrdup(S_ISREG(st.st_mode) ? "not executable" : "no regular file");
+		*why = xstrdup(S_ISREG(st.st_mode) ? "not executable"
+						   : "no regular file");
 		return false;
 	}
 	return true;
@@ -81,28 +97,28 @@ static void check_hook(const struct job_defaults *d, struct findings *f)
 	char *why = NULL;
 
 	if (!d->script) {
-		add(f, FINDING_FAIL, "hook", xstrdup("vzdump calls no hook script"),
-		    xstrdup(enable_hint));
+		fail(f, "hook", xstrdup("vzdump calls no hook script"),
+		     xstrdup(enable_hint));
 		return;
 	}
 	if (strcmp(d->script, REHEARSAL_STUB) != 0)
-		add(f, FINDING_FAIL, "hook", xasprintf("vzdump calls %s instead", d->script),
-		    xstrdup("pve-gpu-hooks enable --chain, or --replace"));
+		fail(f, "hook", xasprintf("vzdump calls %s instead", d->script),
+		     xstrdup("pve-gpu-hooks enable --chain, or --replace"));
 	else if (!is_script(REHEARSAL_STUB, &why))
-		add(f, FINDING_FAIL, "hook", xasprintf("%s: %s", REHEARSAL_STUB, why),
-		    xasprintf("every backup fails; %s", enable_hint));
+		fail(f, "hook", xasprintf("%s: %s", REHEARSAL_STUB, why),
+		     xasprintf("every backup fails; %s", enable_hint));
 	else if (root_is_host() && !is_script(LIBEXECDIR "/vzdump-hook-chain", &why))
-		add(f, FINDING_FAIL, "hook", xasprintf(LIBEXECDIR "/vzdump-hook-chain: %s", why),
-		    xstrdup("install pve-gpu-utils again"));
+		fail(f, "hook", xasprintf(LIBEXECDIR "/vzdump-hook-chain: %s", why),
+		     xstrdup("install pve-gpu-utils again"));
 	else if (!is_script(entry, &why))
-		add(f, FINDING_FAIL, "hook", xasprintf("%s: %s", entry, why),
-		    xstrdup("the chain runs without the GPU hook; put it back, chmod +x"));
+		fail(f, "hook", xasprintf("%s: %s", entry, why),
+		     xstrdup("the chain runs without the GPU hook; put it back"));
 	else
-		add(f, FINDING_OK, "hook", xstrdup("vzdump calls " REHEARSAL_STUB), NULL);
+		ok(f, "hook", xstrdup("vzdump calls " REHEARSAL_STUB));
 	free(why);
 	if (d->hookscript)
-		add(f, FINDING_WARN, "hook", xstrdup("hookscript: in /etc/vzdump.conf has no effect"),
-		    xstrdup("vzdump knows script: only"));
+		warn(f, "hook", xstrdup("hookscript: in /etc/vzdump.conf has no effect"),
+		     xstrdup("vzdump knows script: only"));
 }
 
 /* What one guest's backup brings; false when it is not made. */
@@ -114,11 +130,11 @@ static bool check_step(const struct hostmodel *m, const struct rehearsal_step *s
 
 	guest_format(s->guest, name);
 	if (g && g->lock)
-		add(f, FINDING_WARN, "guest", xasprintf("%s is locked (%s)", name, g->lock),
-		    xstrdup("vzdump will not back it up while it is"));
+		warn(f, "guest", xasprintf("%s is locked (%s)", name, g->lock),
+		     xstrdup("vzdump will not back it up while it is"));
 	if (s->failed)
-		add(f, FINDING_FAIL, "guest", xasprintf("the backup of %s will fail", name),
-		    s->why ? xstrdup(s->why) : NULL);
+		fail(f, "guest", xasprintf("the backup of %s will fail", name),
+		     s->why ? xstrdup(s->why) : NULL);
 	return !s->failed;
 }
 
@@ -130,38 +146,39 @@ static void check_job(const struct hostmodel *m, const struct job *job,
 	size_t failed = 0;
 
 	if (!job->enabled) {
-		add(f, FINDING_WARN, "job", xasprintf("%s is disabled", job->id),
-		    xstrdup("nobody backs up its guests"));
+		warn(f, "job", xasprintf("%s is disabled", job->id),
+		     xstrdup("nobody backs up its guests"));
 		return;
 	}
 	if (job->script && strcmp(job->script, REHEARSAL_STUB) != 0) {
-		add(f, FINDING_FAIL, "job",
-		    xasprintf("%s has a script of its own: %s", job->id, job->script),
-		    xasprintf("it counts instead of vzdump.conf's; pvesh set /cluster/backup/%s"
-			      " --delete script", job->id));
+		fail(f, "job",
+		     xasprintf("%s has a script of its own: %s", job->id, job->script),
+		     xasprintf("pvesh set /cluster/backup/%s --delete script", job->id));
 		return;
 	}
 	if (rehearsal_run(m, job, d, &r) < 0) {
-		add(f, FINDING_WARN, "job", xasprintf("%s: there is no pool %s", job->id, job->pool),
-		    xstrdup("the job backs up nobody"));
+		warn(f, "job", xasprintf("%s: there is no pool %s", job->id, job->pool),
+		     xstrdup("the job backs up nobody"));
 		rehearsal_done(&r);
 		return;
 	}
 	for (size_t i = 0; i < r.n; i++)
 		failed += !check_step(m, &r.steps[i], f);
 	if (failed)
-		add(f, FINDING_FAIL, "job",
-		    xasprintf("%s (%s, %s): %zu of %zu backups will fail", job->id, schedule,
-			      r.mode, failed, r.n), xstrdup("see the guests above"));
+		fail(f, "job",
+		     xasprintf("%s (%s, %s): %zu of %zu backups will fail", job->id,
+			       schedule, r.mode, failed, r.n),
+		     xstrdup("see the guests above"));
 	else
-		add(f, FINDING_OK, "job",
-		    xasprintf("%s (%s, %s) backs up %zu guest%s here; others stop %zu time%s for it",
-			      job->id, schedule, r.mode, r.n, r.n == 1 ? "" : "s",
-			      r.stops, r.stops == 1 ? "" : "s"), NULL);
+		ok(f, "job",
+		   xasprintf("%s (%s, %s) backs up %zu guest%s; others stop %zu time%s",
+			     job->id, schedule, r.mode, r.n, r.n == 1 ? "" : "s",
+			     r.stops, r.stops == 1 ? "" : "s"));
 	rehearsal_done(&r);
 }
 
-static void check_jobs(const struct hostmodel *m, const struct job_defaults *d, struct findings *f)
+static void check_jobs(const struct hostmodel *m, const struct job_defaults *d,
+		       struct findings *f)
 {
 	_cleanup_free_ char *path = NULL;
 	struct job *jobs;
@@ -169,7 +186,7 @@ static void check_jobs(const struct hostmodel *m, const struct job_defaults *d, 
 	int err = jobs_read(&jobs, &n, &path);
 
 	if (err) {
-		add(f, FINDING_FAIL, "job", xasprintf("%s: %s", path, strerror(-err)), NULL);
+		fail(f, "job", xasprintf("%s: %s", path, strerror(-err)), NULL);
 		return;
 	}
 	for (size_t i = 0; i < n; i++) {
@@ -179,7 +196,7 @@ static void check_jobs(const struct hostmodel *m, const struct job_defaults *d, 
 		check_job(m, &jobs[i], d, f);
 	}
 	if (here == 0)
-		add(f, FINDING_WARN, "job", xstrdup("no backup job for this node"), NULL);
+		warn(f, "job", xstrdup("no backup job for this node"), NULL);
 	jobs_free(jobs, n);
 }
 
@@ -187,34 +204,35 @@ static void check_jobs(const struct hostmodel *m, const struct job_defaults *d, 
 static void check_guests(const struct hostmodel *m, struct findings *f)
 {
 	if (m->has_bad_values)
-		add(f, FINDING_WARN, "guest", xstrdup("PVE drops or refuses some devices' settings"),
-		    xstrdup("pve-hostpci-ls and lxc-gpu-ls name them"));
+		warn(f, "guest", xstrdup("PVE drops or refuses some devices' settings"),
+		     xstrdup("pve-hostpci-ls and lxc-gpu-ls name them"));
 	for (size_t i = 0; i < m->n_assignments && !m->config.rebind; i++) {
 		const struct assignment *a = &m->assignments[i];
 		char name[GUEST_STRLEN];
 
 		if (a->guest.kind != GUEST_LXC)
 			continue;
-		add(f, FINDING_WARN, "guest",
-		    xasprintf("%s uses a GPU through the host's driver, and host-driver = leave",
-			      guest_format(a->guest, name)),
-		    xstrdup("after a VM's backup with that GPU it cannot start any more"));
+		warn(f, "guest",
+		     xasprintf("%s needs the host's driver, and host-driver = leave",
+			       guest_format(a->guest, name)),
+		     xstrdup("after a VM's backup with its GPU it cannot start"));
 	}
 }
 
 static void check_boot(const struct hostmodel *m, struct findings *f)
 {
-	_cleanup_free_ char *link = root_path("/etc/systemd/system/multi-user.target.wants/"
-					      "pve-gpu-recover.service");
+	static const char unit[] = "multi-user.target.wants/pve-gpu-recover.service";
+	_cleanup_free_ char *link = root_path("/etc/systemd/system/%s", unit);
 	struct stat st;
 
 	if (m->config.boot_restart == CONFIG_BOOT_NO)
-		add(f, FINDING_OK, "boot", xstrdup("boot-restart = no"), NULL);
+		ok(f, "boot", xstrdup("boot-restart = no"));
 	else if (lstat(link, &st) == 0)
-		add(f, FINDING_OK, "boot", xstrdup("pve-gpu-recover.service is enabled"), NULL);
+		ok(f, "boot", xstrdup("pve-gpu-recover.service is enabled"));
 	else
-		add(f, FINDING_FAIL, "boot", xstrdup("pve-gpu-recover.service is not enabled"),
-		    xasprintf("after a power loss during a backup guests stay down; %s", enable_hint));
+		fail(f, "boot", xstrdup("pve-gpu-recover.service is not enabled"),
+		     xasprintf("after a power loss during a backup guests stay down; %s",
+			       enable_hint));
 }
 
 static void check_journal(struct findings *f)
@@ -225,33 +243,36 @@ static void check_journal(struct findings *f)
 	bool alive;
 
 	if (err == -ENOENT) {
-		add(f, FINDING_OK, "journal", xstrdup("no guest is down for a backup"), NULL);
+		ok(f, "journal", xstrdup("no guest is down for a backup"));
 		return;
 	}
 	if (err) {
-		add(f, FINDING_FAIL, "journal", xasprintf("%s: %s", path, err == -EBADMSG
-							  ? "damaged" : strerror(-err)),
-		    xstrdup("compare who runs with who should, then remove it"));
+		fail(f, "journal",
+		     xasprintf("%s: %s", path,
+			       err == -EBADMSG ? "damaged" : strerror(-err)),
+		     xstrdup("compare who runs with who should, then remove it"));
 		state_done(&journal);
 		return;
 	}
-	alive = journal.job_pid && state_is_this_boot(&journal)
-		&& state_is_alive(journal.job_pid, journal.job_start);
+	alive = journal.job_pid && state_is_this_boot(&journal) &&
+		state_is_alive(journal.job_pid, journal.job_start);
 	for (size_t i = 0; i < journal.n; i++) {
 		const struct state_entry *e = &journal.entries[i];
 
 		if (e->reason && strcmp(e->reason, "backup") == 0)
 			continue;
 		if (alive)
-			add(f, FINDING_OK, "journal",
-			    xasprintf("%s is down for the backup job that runs now", e->name), NULL);
+			ok(f, "journal",
+			   xasprintf("%s is down for the backup job that runs now",
+				     e->name));
 		else
-			add(f, FINDING_FAIL, "journal",
-			    xasprintf("%s was stopped by a backup job that is dead", e->name),
-			    xstrdup("vm-state-restore --recover"));
+			fail(f, "journal",
+			     xasprintf("%s was stopped by a backup job that is dead",
+				       e->name),
+			     xstrdup("vm-state-restore --recover"));
 	}
 	if (journal.n == 0)
-		add(f, FINDING_OK, "journal", xstrdup("no guest is down for a backup"), NULL);
+		ok(f, "journal", xstrdup("no guest is down for a backup"));
 	state_done(&journal);
 }
 
@@ -263,7 +284,7 @@ void protection_check(const struct hostmodel *m, struct findings *f)
 	*f = (struct findings){ 0 };
 	check_config(m, f);
 	if (err)
-		add(f, FINDING_FAIL, "hook", xasprintf("/etc/vzdump.conf: %s", strerror(-err)), NULL);
+		fail(f, "hook", xasprintf("/etc/vzdump.conf: %s", strerror(-err)), NULL);
 	else
 		check_hook(&d, f);
 	check_guests(m, f);

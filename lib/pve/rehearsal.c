@@ -34,7 +34,8 @@ static void add_reasons(const struct play *p, struct rehearsal_step *s)
 {
 	struct contention_plan plan;
 
-	if (s->way != REHEARSAL_STARTED || contention_plan(p->contention, s->guest, &plan) < 0)
+	if (s->way != REHEARSAL_STARTED ||
+	    contention_plan(p->contention, s->guest, &plan) < 0)
 		return;
 	for (size_t i = 0; i < plan.n; i++) {
 		const struct contention_stop *stop = &plan.stops[i];
@@ -42,10 +43,11 @@ static void add_reasons(const struct play *p, struct rehearsal_step *s)
 		_cleanup_free_ char *text = NULL;
 		char name[GUEST_STRLEN], addr[PCIADDR_STRLEN];
 
-		text = xasprintf("%s%s (%s%s%s)", stop->unit ? "unit/" : "",
-				 stop->unit ? stop->unit : guest_format(stop->guest, name), kinds,
-				 stop->n_addrs ? " " : "",
-				 stop->n_addrs ? pciaddr_format(&stop->addrs[0], addr) : "");
+		text = xasprintf(
+			"%s%s (%s%s%s)", stop->unit ? "unit/" : "",
+			stop->unit ? stop->unit : guest_format(stop->guest, name), kinds,
+			stop->n_addrs ? " " : "",
+			stop->n_addrs ? pciaddr_format(&stop->addrs[0], addr) : "");
 		append(&s->reasons, ", ", text);
 	}
 	contention_plan_done(&plan);
@@ -83,7 +85,8 @@ static void on_event(const struct plan_event *e, void *arg)
 			add_reasons(p, s);
 		if (s->way == REHEARSAL_RESTARTED && g->ha) {
 			s->failed = true;
-			s->why = xstrdup("managed by HA: vzdump refuses mode stop, use snapshot");
+			s->why = xstrdup(
+				"managed by HA: vzdump refuses mode stop, use snapshot");
 		}
 		break;
 	case PLAN_EV_FAILED:
@@ -103,8 +106,8 @@ static void on_event(const struct plan_event *e, void *arg)
 	case PLAN_EV_UP:
 	case PLAN_EV_UNIT_UP:
 		s = p->r->n ? &p->r->steps[p->r->n - 1] : NULL;
-		if (!s || (!unit && s->way == REHEARSAL_RESTARTED
-			   && guest_compare(&e->guest, &s->guest) == 0))
+		if (!s || (!unit && s->way == REHEARSAL_RESTARTED &&
+			   guest_compare(&e->guest, &s->guest) == 0))
 			break;
 		append(&s->starts, ",", unit ? unit : name);
 		break;
@@ -113,8 +116,8 @@ static void on_event(const struct plan_event *e, void *arg)
 	}
 }
 
-int rehearsal_run(const struct hostmodel *m, const struct job *job, const struct job_defaults *d,
-		  struct rehearsal *r)
+int rehearsal_run(const struct hostmodel *m, const struct job *job,
+		  const struct job_defaults *d, struct rehearsal *r)
 {
 	_cleanup_free_ struct plan_guest *guests = hostmodel_plan_guests(m);
 	_cleanup_free_ struct guest_id *selected = NULL;
@@ -158,7 +161,9 @@ void rehearsal_done(struct rehearsal *r)
 
 const char *rehearsal_way_name(enum rehearsal_way way)
 {
-	static const char *const names[] = { "stopped", "started", "running", "restarted" };
+	static const char *const names[] = {
+		"stopped", "started", "running", "restarted",
+	};
 
 	return names[way];
 }

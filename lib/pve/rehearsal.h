@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* A backup job played ahead, from how things stand now: what happens around each guest's backup. */
+/* A backup job played ahead from how things stand now: what each backup brings. */
 #ifndef PVE_REHEARSAL_H
 #define PVE_REHEARSAL_H
 
@@ -36,13 +36,13 @@ struct rehearsal {
 	bool hooked;		/* the job calls our hook (or would, were it enabled) */
 	struct rehearsal_step *steps;	/* owned */
 	size_t n, room;
-	size_t stops;		/* how often somebody is stopped for another one's backup */
+	size_t stops;		/* how often one is stopped for another's backup */
 	struct plan_outcome outcome;
 };
 
 /* 0, or -ENOENT when the job's pool is not there (nobody is backed up then). */
-int rehearsal_run(const struct hostmodel *m, const struct job *job, const struct job_defaults *d,
-		  struct rehearsal *r);
+int rehearsal_run(const struct hostmodel *m, const struct job *job,
+		  const struct job_defaults *d, struct rehearsal *r);
 void rehearsal_done(struct rehearsal *r);
 
 const char *rehearsal_way_name(enum rehearsal_way way);
