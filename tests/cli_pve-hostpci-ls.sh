@@ -45,7 +45,7 @@ expect 65 pve-hostpci-ls -R "$root" -H
 same list-pve1.stopped.tsv "$dir/out"
 same list-pve1.stopped.err "$dir/err"
 PVE_GPU_ROOT=$root expect 65 pve-hostpci-ls
-[ "$(wc -l <"$dir/out")" -eq 21 ] || fail "PVE_GPU_ROOT"
+[ "$(wc -l <"$dir/out")" -eq 27 ] || fail "PVE_GPU_ROOT"
 
 # Some run: what they hold, beside what their configs name.
 run 100 7100 -device vfio-pci,host=0000:01:00.0,id=hostpci0.0 -device vfio-pci,host=0000:01:00.1,id=hostpci0.1
@@ -58,6 +58,14 @@ run 1000 8000
 echo '0000:06:00.0 1000 pid:8000' >"$root/run/qemu-server/pci-id-reservations"
 expect 65 pve-hostpci-ls -R "$root"
 same list-pve1.running.tsv "$dir/out"
+
+# One that was started with another value than its config has now.
+run 106 7106 -device vfio-pci,host=0000:41:00.0,id=hostpci2
+expect 65 pve-hostpci-ls -R "$root" -o key,addr,status,held 106
+grep '^hostpci2' "$dir/out" >"$dir/two"
+mv "$dir/two" "$dir/out"
+prints 'hostpci2\t-\trefused\t-\nhostpci2\t0000:41:00.0\tok\tcmdline\n' 'refused, and held'
+rm "$root/run/qemu-server/106.pid"
 
 # Single guests, in any order, given twice: sorted, once.
 expect 0 pve-hostpci-ls -R "$root" -o guest,addr,held qemu/1000 102 102

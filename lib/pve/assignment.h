@@ -29,14 +29,15 @@ struct assignment {
 	struct guest_id guest;
 	char *key;		/* owned; hostpci0, dev0, lxc.mount.entry; args */
 	int alt;		/* alternative of a mapping, in PVE's order from 0 */
-	bool has_addr;		/* false: no-mapping; a container's missing node */
+	bool has_addr;		/* false: no-mapping; refused; a container's missing node */
 	struct pciaddr addr;	/* a slot that is missing: function 0 */
 	bool is_slot;		/* a missing slot as configured, printed without ".F" */
 	char *mdev_type;	/* owned; NULL */
 	char *mapping;		/* owned; NULL */
 	enum assignment_state state;
 	char *node;		/* owned */
-	char *status;		/* owned; ok, missing, mismatch:FIELD, no-mapping; or NULL */
+	char *status;		/* owned; ok, missing, mismatch:FIELD, no-mapping, refused; or
+				   NULL */
 	char *held;		/* owned; cmdline, reservation, config, or NULL for "-" */
 };
 
@@ -70,7 +71,9 @@ struct assignment_query {
  * running ones hold.
  * each: called per record, in the order of DESIGN (VMID, hostpci index, alt, addr).
  * What PVE drops or refuses is said as "qemu/100: hostpci3: reason" and makes the
- * result -EBADMSG.
+ * result -EBADMSG. A setting that PVE drops gives no record: the machine starts
+ * without it. One for which PVE refuses to start gives one of status refused,
+ * without an address: the start will fail, whatever else runs.
  * 0, -ENOENT (/etc/pve not there, or a VMID asked for that does not exist, said),
  * -EBADMSG, or another -errno.
  */

@@ -164,9 +164,14 @@ static void pairs_functions(struct pairs *out)
 	_cleanup_free_ struct mapped *away = xcalloc(c->in.n_assignments + 1, sizeof(*away));
 	size_t n = 0;
 
-	for (size_t i = 0; i < c->in.n_assignments; i++)
-		if (c->in.assignments[i].state == ASSIGNMENT_ELSEWHERE && c->in.assignments[i].mapping)
-			away[n++] = (struct mapped){ c->in.assignments[i].mapping, &c->in.assignments[i] };
+	for (size_t i = 0; i < c->in.n_assignments; i++) {
+		const struct assignment *a = &c->in.assignments[i];
+
+		/* one that cannot start is in nobody's way */
+		if (a->state == ASSIGNMENT_ELSEWHERE && a->mapping
+		    && !(a->status && strcmp(a->status, "refused") == 0))
+			away[n++] = (struct mapped){ a->mapping, a };
+	}
 	qsort(away, n, sizeof(*away), compare_mapped);
 	for (size_t i = 0; i < c->n_fns; i++) {
 		const struct model_fn *f = &c->fns[i];

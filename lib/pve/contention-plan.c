@@ -543,6 +543,9 @@ static char *explain_refusal(const struct model_entry *e)
 	if (!a->status || strcmp(a->status, "ok") == 0)
 		return xasprintf("hostpci%d: a mediated device cannot be made on several functions (%s)",
 				 e->hostpci, addr);
+	if (strcmp(a->status, "refused") == 0)
+		return xasprintf("hostpci%d: Proxmox VE refuses to start with this value "
+				 "(pve-hostpci-ls says why)", e->hostpci);
 	if (strcmp(a->status, "no-mapping") == 0)
 		return xasprintf("hostpci%d: mapping '%s' has no device on this node", e->hostpci,
 				 a->mapping ? a->mapping : "-");

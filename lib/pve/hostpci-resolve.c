@@ -365,6 +365,10 @@ void hostpci_resolve(struct hostpci_host *host,
 		}
 		if (why || fault) {
 			rows->n = start;
+			add_row(rows, &(struct hostpci_row){ .index = i,
+							     .mdev_type = h->mdev,
+							     .mapping = h->mapping,
+							     .status = "refused" });
 			refuse(i, why ? why : fault, arg);
 			continue;
 		}

@@ -65,12 +65,13 @@ const struct pcidev *hostpci_host_find(struct hostpci_host *host,
 struct hostpci_row {
 	int index;		/* N of hostpciN; HOSTPCI_MAX and up are the caller's */
 	int alt;		/* alternative of a mapping, from 0 */
-	bool has_addr;		/* false: no-mapping */
+	bool has_addr;		/* false: no-mapping, refused */
 	bool is_slot;		/* a slot as configured: missing, or another node's */
 	struct pciaddr addr;
 	const char *mdev_type;	/* kept by reference, as mapping: into the parsed text */
 	const char *mapping;
-	const char *status;	/* ok, missing, mismatch:FIELD, no-mapping; NULL elsewhere */
+	const char *status;	/* ok, missing, mismatch:FIELD, no-mapping; NULL elsewhere;
+				   refused everywhere */
 	const char *held;	/* for the caller's use */
 };
 
@@ -90,7 +91,8 @@ struct hostpci_vm {
  * alternative, address.
  *
  * settings: by index; NULL where there is none.
- * refuse: told why PVE would refuse to start with hostpciN; that one gives no rows.
+ * refuse: told why PVE would refuse to start with hostpciN; that one gives a single
+ * row of status refused, without an address.
  */
 void hostpci_resolve(struct hostpci_host *host,
 		     const struct hostpci *const settings[HOSTPCI_MAX],
