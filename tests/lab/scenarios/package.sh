@@ -21,7 +21,7 @@ machine() {
 	lab_say "the package is purged in the middle of a backup"
 	in_a_backup dpkg --purge pve-gpu-utils
 	check "the programs are gone" not test -e /usr/sbin/vm-state-restore
-	check "the state directory is gone" within 30 not test -e /var/lib/pve-gpu-utils
+	check "the state directory is gone" within 30 no_state_directory
 	check "vzdump.conf names no hook" not grep -qs '^script: ' /etc/vzdump.conf
 	check "the recovery unit is not enabled" not systemctl is-enabled pve-gpu-recover
 
@@ -30,6 +30,12 @@ machine() {
 	within 60 job_done || :
 	check "the job goes well" job_says_ok
 	end_job
+}
+
+no_state_directory() {
+	[ -e /var/lib/pve-gpu-utils ] || return 0
+	ls -lA /var/lib/pve-gpu-utils
+	return 1
 }
 
 in_a_backup() {

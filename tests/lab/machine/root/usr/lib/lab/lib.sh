@@ -29,7 +29,7 @@ check() {
 		return 0
 	fi
 	lab_fail "$text"
-	sed 's/^/lab:      /' /run/lab-check.out >$console
+	tail -n 8 /run/lab-check.out | sed 's/^/lab:      /' >$console
 	return 0
 }
 
