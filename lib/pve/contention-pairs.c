@@ -372,7 +372,7 @@ static int compare_pairs(const void *va, const void *vb)
 	if (order != 0)
 		return order;
 	if (a->kind != b->kind)
-		return a->kind < b->kind ? -1 : 1;
+		return strcmp(contention_kind_name(a->kind), contention_kind_name(b->kind));
 	return guest_compare(&a->guests[0], &b->guests[0]);
 }
 

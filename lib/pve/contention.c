@@ -7,15 +7,23 @@
 #include "base/xalloc.h"
 #include "pve/contention-model.h"
 
-static const char *const kind_names[] = {
-	"function", "iommu-group", "pf-vf", "mdev", "host-driver", "declared",
+static const struct {		/* by name */
+	enum contention_kind kind;
+	const char *name;
+} kinds_by_name[] = {
+	{ CONTENTION_DECLARED, "declared" },
+	{ CONTENTION_FUNCTION, "function" },
+	{ CONTENTION_HOST_DRIVER, "host-driver" },
+	{ CONTENTION_IOMMU_GROUP, "iommu-group" },
+	{ CONTENTION_MDEV, "mdev" },
+	{ CONTENTION_PF_VF, "pf-vf" },
 };
 
 const char *contention_kind_name(enum contention_kind kind)
 {
-	for (size_t i = 0; i < ARRAY_SIZE(kind_names); i++)
-		if (kind == 1u << i)
-			return kind_names[i];
+	for (size_t i = 0; i < ARRAY_SIZE(kinds_by_name); i++)
+		if (kinds_by_name[i].kind == kind)
+			return kinds_by_name[i].name;
 	return NULL;
 }
 
@@ -23,18 +31,17 @@ char *contention_kinds_format(unsigned kinds)
 {
 	char *text = xstrdup("");
 
-	for (size_t i = 0; i < ARRAY_SIZE(kind_names); i++) {
+	for (size_t i = 0; i < ARRAY_SIZE(kinds_by_name); i++) {
 		char *longer;
 
-		if (!(kinds & 1u << i))
+		if (!(kinds & kinds_by_name[i].kind))
 			continue;
-		longer = xasprintf("%s%s%s", text, *text ? "," : "", kind_names[i]);
+		longer = xasprintf("%s%s%s", text, *text ? "," : "", kinds_by_name[i].name);
 		free(text);
 		text = longer;
 	}
 	return text;
 }
-
 
 int model_guest_find(const struct contention *c, struct guest_id id)
 {

@@ -97,7 +97,7 @@ struct contention_pair {	/* one conflict record */
 	const char *detail;		/* "group 14", "parent 0000:82:00.0 nvidia-63", mapping name */
 };
 
-/* Every contention that could ever arise, sorted by address, kind. Returns how many. */
+/* Every contention that could ever arise, sorted by address, name of the kind. Returns how many. */
 size_t contention_pairs(const struct contention *c,
 			void (*each)(const struct contention_pair *p, void *arg), void *arg);
 
@@ -159,7 +159,7 @@ bool contention_has_choice(const struct contention *c, struct guest_id x);
 size_t contention_rivals(const struct contention *c, struct guest_id x, struct guest_id **guests);
 
 const char *contention_kind_name(enum contention_kind kind);
-/* "function,mdev": allocated. */
+/* "function,mdev", sorted: allocated. */
 char *contention_kinds_format(unsigned kinds);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * downtime - play the nightly job on made-up hosts by one restart policy after
+ * jobs - play the nightly job on made-up hosts by one restart policy after
  * another, and compare.
  *
  * Every policy is played by lib/plan, the code that the hook asks; hosts.c says
@@ -89,7 +89,7 @@ static bool starts_kvm(const struct host_guest *g)
 static void complain(struct check *c, const char *what)
 {
 	c->wrong++;
-	fprintf(stderr, "downtime: seed %u: backup of %u: %s\n", c->host.seed,
+	fprintf(stderr, "jobs: seed %u: backup of %u: %s\n", c->host.seed,
 		c->x >= 0 ? (unsigned)c->host.guest[c->x].id.vmid : 0, what);
 }
 
@@ -161,7 +161,6 @@ static void follow(const struct plan_event *e, void *arg)
 /* --- policies that are not the suite's --- */
 
 static const struct host *playing;	/* for the callbacks below, which get no other argument */
-static const struct host_view *view;
 
 static size_t stop_everything(const struct plan_job *job, struct guest_id x, struct guest_id **guests)
 {
@@ -225,7 +224,6 @@ static struct plan_outcome play(const struct host *h, const struct policy *p, st
 
 	host_view(h, &v);
 	playing = h;
-	view = &v;
 	job.contention = contention_new(&v.in);
 	job.guests = v.guests;
 	job.n = (size_t)h->n_guests;
@@ -326,7 +324,7 @@ static bool is_kept(const struct total *t, size_t possible)
 
 static void usage(FILE *out)
 {
-	fputs("Usage: downtime [--hosts N] [--seed S]\n"
+	fputs("Usage: jobs [--hosts N] [--seed S]\n"
 	      "Play the nightly job by every restart policy on the bundled sample host and on\n"
 	      "N (200) generated hosts from seed S (1) on; exit 1 when a promise is broken.\n", out);
 }
@@ -374,7 +372,7 @@ int main(int argc, char *argv[])
 			struct plan_outcome out = play(&h, &policies[k], is_small ? &check : NULL);
 
 			if (i > 0 && policies[k].style == OURS && (out.made < can || out.changed > 0))
-				fprintf(stderr, "downtime: seed %u: %s: %zu of %zu backups, %zu changed\n",
+				fprintf(stderr, "jobs: seed %u: %s: %zu of %zu backups, %zu changed\n",
 					h.seed, policies[k].name, out.made, can, out.changed);
 			for (struct total *t = &total[k]; t; t = i == 0 && t == &total[k] ? &sample[k] : NULL) {
 				t->made += out.made;
