@@ -47,17 +47,18 @@ qemu=$!
 trap 'kill -KILL $qemu 2>/dev/null || :' EXIT
 trap 'exit 130' INT TERM HUP
 
+# What is new, in whole lines.
 shown=0
 show() {
-	now=$(grep -ac '^lab' "$log") || :
-	[ "$now" -gt "$shown" ] || return 0
-	grep -a '^lab' "$log" | tr -d '\r' | tail -n "+$((shown + 1))" | sed "s/^lab: FAIL/FAIL/; s/^lab: /    /; /^lab-/d"
-	shown=$now
+	lines=$(head -n "$(wc -l <"$log")" "$log" | grep -a '^lab' | tr -d '\r') || return 0
+	printf '%s\n' "$lines" | tail -n "+$((shown + 1))" |
+		sed 's/^lab: FAIL/FAIL/; s/^lab: /    /; /^lab-/d'
+	shown=$(printf '%s\n' "$lines" | wc -l)
 }
 
 ticks=$((limit * 5))
 while [ $ticks -gt 0 ]; do
-	word=$(grep -a '^lab-' "$log" | tr -d '\r') || :
+	word=$(grep -aE '^lab-(kill|end)' "$log" | tr -d '\r') || :
 	if [ -n "$word" ]; then
 		kill -KILL $qemu
 		wait $qemu 2>/dev/null || :
