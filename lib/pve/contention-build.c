@@ -14,9 +14,11 @@ static int key_index(const struct assignment *a)
 	static const char prefix[] = "hostpci";
 	int n = 0;
 
-	if (a->guest.kind != GUEST_QEMU || !a->key || strncmp(a->key, prefix, sizeof(prefix) - 1) != 0)
+	if (a->guest.kind != GUEST_QEMU || !a->key ||
+	    strncmp(a->key, prefix, sizeof(prefix) - 1) != 0)
 		return -1;
-	for (const char *p = a->key + sizeof(prefix) - 1; isdigit((unsigned char)*p) && n < 1000; p++)
+	for (const char *p = a->key + sizeof(prefix) - 1;
+	     isdigit((unsigned char)*p) && n < 1000; p++)
 		n = n * 10 + (*p - '0');
 	return n < MODEL_ENTRIES_MAX - 1 ? n : -1;
 }
@@ -70,114 +72,9 @@ static enum model_use use_of(const struct assignment *a, const struct model_fn *
 	if (a->guest.kind == GUEST_LXC)
 		return USE_DRIVER;
 	/* Without mdev underneath PVE reserves the function (qemu-server, QemuServer/PCI.pm). */
-	return a->mdev_type && !(f && f->vgpu && is_vgpu_type(a->mdev_type)) ? USE_MDEV : USE_FUNCTION;
-}
-
-static void fn_describe(const struct contention_input *in, struct model_fn *f)
-{
-	const struct pcidev *dev = pcidev_find(in->devs, in->n_devs, &f->addr);
-
-	f->group = -1;
-	f->pf = MODEL_NONE;
-	f->vgpu = in->n_vgpus > 0 && bsearch(&f->addr, in->vgpus, in->n_vgpus,
-					     sizeof(*in->vgpus), pciaddr_compare);
-	for (size_t i = 0; i < in->n_host_users; i++)
-		if (pciaddr_compare(&in->host_users[i].addr, &f->addr) == 0)
-			f->host_users = true;
-	while (f->type < in->n_types && pciaddr_compare(&in->types[f->type].parent, &f->addr) < 0)
-		f->type++;
-	while (f->type + f->n_types < in->n_types &&
-	       pciaddr_compare(&in->types[f->type + f->n_types].parent, &f->addr) == 0)
-		f->n_types++;
-	if (!dev)
-		return;
-	f->vfio = dev->driver && strstr(dev->driver, "vfio");
-	f->host_driver = dev->driver && !f->vfio;
-	if (!dev->is_bridge)
-		f->group = dev->iommu_group;
-}
-
-static int compare_addrs_then_fn(const void *a, const void *b)
-{
-	return pciaddr_compare(&((const struct model_fn *)a)->addr, &((const struct model_fn *)b)->addr);
-}
-
-static void build_fns(struct contention *c, const struct assignment *const *sorted, size_t n)
-{
-	const struct contention_input *in = &c->in;
-	size_t kept = 0;
-
-	c->fns = xcalloc(n + in->n_host_users + 1, sizeof(*c->fns));
-	for (size_t i = 0; i < n; i++)
-		if (sorted[i]->has_addr && !sorted[i]->is_slot)
-			c->fns[c->n_fns++].addr = sorted[i]->addr;
-	for (size_t i = 0; i < in->n_host_users; i++)
-		c->fns[c->n_fns++].addr = in->host_users[i].addr;
-	qsort(c->fns, c->n_fns, sizeof(*c->fns), compare_addrs_then_fn);
-	for (size_t i = 0; i < c->n_fns; i++)
-		if (kept == 0 || compare_addrs_then_fn(&c->fns[kept - 1], &c->fns[i]) != 0)
-			c->fns[kept++].addr = c->fns[i].addr;
-	c->n_fns = kept;
-	for (size_t i = 0; i < c->n_fns; i++) {
-		c->fns[i].type = i > 0 ? c->fns[i - 1].type : 0;
-		fn_describe(in, &c->fns[i]);
-	}
-	for (size_t i = 0; i < c->n_fns; i++) {
-		const struct pcidev *dev = pcidev_find(in->devs, in->n_devs, &c->fns[i].addr);
-
-		if (dev && dev->is_vf)
-			c->fns[i].pf = model_fn_find(c, &dev->physfn);
-	}
-}
-
-struct keyed {
-	int key;
-	unsigned fn;
-};
-
-static int compare_keyed(const void *va, const void *vb)
-{
-	const struct keyed *a = va, *b = vb;
-
-	if (a->key != b->key)
-		return a->key < b->key ? -1 : 1;
-	return a->fn < b->fn ? -1 : a->fn > b->fn;
-}
-
-/* Functions by group and VFs by physical function, so that no rule has to look through all. */
-static void build_neighbours(struct contention *c)
-{
-	_cleanup_free_ struct keyed *k = xcalloc(c->n_fns + 1, sizeof(*k));
-	size_t first;
-
-	c->mates = xcalloc(c->n_fns + 1, sizeof(*c->mates));
-	c->vfs = xcalloc(c->n_fns + 1, sizeof(*c->vfs));
-	for (size_t i = 0; i < c->n_fns; i++)
-		k[i] = (struct keyed){ c->fns[i].group, (unsigned)i };
-	qsort(k, c->n_fns, sizeof(*k), compare_keyed);
-	first = 0;
-	for (size_t i = 0; i < c->n_fns; i++) {
-		if (k[i].key != k[first].key)
-			first = i;
-		c->mates[i] = k[i].fn;
-		c->fns[k[i].fn].mate = first;
-	}
-	for (size_t i = c->n_fns; i-- > 0; )
-		if (k[i].key >= 0)
-			c->fns[k[c->fns[k[i].fn].mate].fn].n_mates++;
-	for (size_t i = 0; i < c->n_fns; i++)
-		c->fns[k[i].fn].n_mates = c->fns[k[c->fns[k[i].fn].mate].fn].n_mates;
-
-	for (size_t i = 0; i < c->n_fns; i++)
-		k[i] = (struct keyed){ c->fns[i].pf, (unsigned)i };
-	qsort(k, c->n_fns, sizeof(*k), compare_keyed);
-	for (size_t i = 0; i < c->n_fns; i++) {
-		c->vfs[i] = k[i].fn;
-		if (k[i].key < 0)
-			continue;
-		if (c->fns[k[i].key].n_vfs++ == 0)
-			c->fns[k[i].key].vf = i;
-	}
+	return a->mdev_type && !(f && f->vgpu && is_vgpu_type(a->mdev_type))
+		       ? USE_MDEV
+		       : USE_FUNCTION;
 }
 
 static bool holds_fn(const struct model_guest *g, size_t from, unsigned fn)
@@ -189,14 +86,18 @@ static bool holds_fn(const struct model_guest *g, size_t from, unsigned fn)
 }
 
 /* How the entry that begins here is used: one vGPU function makes PVE take the whole of it for such. */
-static enum model_use entry_use(const struct contention *c, const struct assignment *const *sorted, size_t n)
+static enum model_use entry_use(const struct contention *c,
+				const struct assignment *const *sorted, size_t n)
 {
 	enum model_use use = USE_DRIVER;
 
-	for (size_t i = 0; i < n && guest_compare(&sorted[i]->guest, &sorted[0]->guest) == 0 &&
-	     key_index(sorted[i]) == key_index(sorted[0]); i++) {
-		int fn = sorted[i]->has_addr && !sorted[i]->is_slot ?
-			 model_fn_find(c, &sorted[i]->addr) : MODEL_NONE;
+	for (size_t i = 0;
+	     i < n && guest_compare(&sorted[i]->guest, &sorted[0]->guest) == 0 &&
+	     key_index(sorted[i]) == key_index(sorted[0]);
+	     i++) {
+		int fn = sorted[i]->has_addr && !sorted[i]->is_slot
+				 ? model_fn_find(c, &sorted[i]->addr)
+				 : MODEL_NONE;
 
 		use = use_of(sorted[i], fn >= 0 ? &c->fns[fn] : NULL);
 		if (use == USE_FUNCTION)
@@ -206,8 +107,8 @@ static enum model_use entry_use(const struct contention *c, const struct assignm
 }
 
 /* Entries and alternatives of one guest out of its sorted records; returns how many records it has. */
-static size_t build_guest(struct contention *c, const struct assignment *const *sorted, size_t n,
-			  size_t *n_entries, size_t *n_alts, size_t *n_alt_fns)
+static size_t build_guest(struct contention *c, const struct assignment *const *sorted,
+			  size_t n, size_t *n_entries, size_t *n_alts, size_t *n_alt_fns)
 {
 	struct model_guest *g = &c->guests[model_guest_find(c, sorted[0]->guest)];
 	struct model_entry *e = NULL;
@@ -218,16 +119,20 @@ static size_t build_guest(struct contention *c, const struct assignment *const *
 	g->entry = *n_entries;
 	for (i = 0; i < n && guest_compare(&sorted[i]->guest, &g->id) == 0; i++) {
 		const struct assignment *a = sorted[i];
-		int fn = a->has_addr && !a->is_slot ? model_fn_find(c, &a->addr) : MODEL_NONE;
+		int fn = a->has_addr && !a->is_slot ? model_fn_find(c, &a->addr)
+						    : MODEL_NONE;
 
 		if (a->state == ASSIGNMENT_RUNNING)
 			g->running = true;
 		if (last && compare_assignments(&last, &a) == 0)
-			continue;	/* said twice */
+			continue; /* said twice */
 		if (!last || key_index(last) != key_index(a)) {
 			e = &c->entries[(*n_entries)++];
 			*e = (struct model_entry){ .hostpci = key_index(a),
-				.use = entry_use(c, sorted + i, n - i), .mdev_type = a->mdev_type, .mapping = a->mapping, .alt = *n_alts };
+						   .use = entry_use(c, sorted + i, n - i),
+						   .mdev_type = a->mdev_type,
+						   .mapping = a->mapping,
+						   .alt = *n_alts };
 			g->n_entries++;
 			first_hold = g->n_holds;
 			alt = NULL;
@@ -240,7 +145,8 @@ static size_t build_guest(struct contention *c, const struct assignment *const *
 		if (is_bad(a) && !e->bad)
 			e->bad = a;
 		last = a;
-		if (fn < 0 || (alt->n_fns > 0 && c->alt_fns[*n_alt_fns - 1] == (unsigned)fn))
+		if (fn < 0 ||
+		    (alt->n_fns > 0 && c->alt_fns[*n_alt_fns - 1] == (unsigned)fn))
 			continue;
 		c->alt_fns[(*n_alt_fns)++] = (unsigned)fn;
 		alt->n_fns++;
@@ -248,9 +154,12 @@ static size_t build_guest(struct contention *c, const struct assignment *const *
 		if (a->mdev_type && alt->n_fns > 1 && !e->bad)
 			e->bad = a;
 		/* Two alternatives of one entry may name it; it is held once. */
-		if (g->running && (a->held || e->use == USE_DRIVER) && !holds_fn(g, first_hold, (unsigned)fn)) {
-			struct model_hold hold = { (unsigned)(g - c->guests), (unsigned)fn, e->use,
-						   e->use == USE_MDEV ? a->mdev_type : NULL };
+		if (g->running && (a->held || e->use == USE_DRIVER) &&
+		    !holds_fn(g, first_hold, (unsigned)fn)) {
+			struct model_hold hold = { (unsigned)(g - c->guests),
+						   (unsigned)fn, e->use,
+						   e->use == USE_MDEV ? a->mdev_type
+								      : NULL };
 
 			model_hold_add(c, hold);
 		}
@@ -278,12 +187,17 @@ static void build_users(struct contention *c, size_t n_alt_fns)
 		const struct model_guest *g = &c->guests[i];
 
 		for (size_t e = g->entry; e < g->entry + g->n_entries; e++)
-			for (size_t a = c->entries[e].alt; a < c->entries[e].alt + c->entries[e].n_alts; a++)
+			for (size_t a = c->entries[e].alt;
+			     a < c->entries[e].alt + c->entries[e].n_alts; a++)
 				for (size_t f = 0; f < c->alts[a].n_fns; f++)
-					c->users[n++] = (struct model_hold){ (unsigned)i,
-						c->alt_fns[c->alts[a].fn + f], c->entries[e].use,
-						c->entries[e].use == USE_MDEV ?
-						c->entries[e].mdev_type : NULL };
+					c->users[n++] = (struct model_hold){
+						(unsigned)i,
+						c->alt_fns[c->alts[a].fn + f],
+						c->entries[e].use,
+						c->entries[e].use == USE_MDEV
+							? c->entries[e].mdev_type
+							: NULL
+					};
 	}
 	qsort(c->users, n, sizeof(*c->users), compare_holds);
 	for (size_t i = 0; i < n; i++) {
@@ -316,18 +230,21 @@ static int compare_vmids(const void *va, const void *vb)
 
 static int compare_guests(const void *va, const void *vb)
 {
-	return guest_compare(&((const struct model_guest *)va)->id, &((const struct model_guest *)vb)->id);
+	return guest_compare(&((const struct model_guest *)va)->id,
+			     &((const struct model_guest *)vb)->id);
 }
 
 /* Every guest that has records here or that only the configuration's groups name. */
-static void build_guests(struct contention *c, const struct assignment *const *sorted, size_t n)
+static void build_guests(struct contention *c, const struct assignment *const *sorted,
+			 size_t n)
 {
 	const struct config *cfg = c->in.config;
 	size_t kept = 0;
 
 	c->guests = xcalloc(n + c->in.n_members + 1, sizeof(*c->guests));
 	for (size_t i = 0; i < n; i++)
-		if (i == 0 || guest_compare(&sorted[i - 1]->guest, &sorted[i]->guest) != 0)
+		if (i == 0 ||
+		    guest_compare(&sorted[i - 1]->guest, &sorted[i]->guest) != 0)
 			c->guests[c->n_guests++].id = sorted[i]->guest;
 	for (size_t i = 0; i < c->in.n_members; i++) {
 		c->guests[c->n_guests].running = c->in.members[i].running;
@@ -335,7 +252,8 @@ static void build_guests(struct contention *c, const struct assignment *const *s
 	}
 	qsort(c->guests, c->n_guests, sizeof(*c->guests), compare_guests);
 	for (size_t i = 0; i < c->n_guests; i++) {
-		if (kept > 0 && compare_guests(&c->guests[kept - 1], &c->guests[i]) == 0) {
+		if (kept > 0 &&
+		    compare_guests(&c->guests[kept - 1], &c->guests[i]) == 0) {
 			c->guests[kept - 1].running |= c->guests[i].running;
 			continue;
 		}
@@ -351,14 +269,16 @@ static void build_guests(struct contention *c, const struct assignment *const *s
 	if (!cfg || cfg->n_never_stop == 0)
 		return;
 	for (size_t i = 0; i < kept; i++)
-		c->guests[i].never_stop |= bsearch(&c->guests[i].id.vmid, cfg->never_stop,
-						  cfg->n_never_stop, sizeof(uint32_t), compare_vmids) != NULL;
+		c->guests[i].never_stop |=
+			bsearch(&c->guests[i].id.vmid, cfg->never_stop, cfg->n_never_stop,
+				sizeof(uint32_t), compare_vmids) != NULL;
 }
 
 struct contention *contention_new(const struct contention_input *in)
 {
 	struct contention *c = xcalloc(1, sizeof(*c));
-	_cleanup_free_ const struct assignment **sorted = xcalloc(in->n_assignments + 1, sizeof(*sorted));
+	_cleanup_free_ const struct assignment **sorted =
+		xcalloc(in->n_assignments + 1, sizeof(*sorted));
 	size_t n = 0, n_entries = 0, n_alts = 0, n_alt_fns = 0;
 
 	c->in = *in;
@@ -366,14 +286,14 @@ struct contention *contention_new(const struct contention_input *in)
 		if (in->assignments[i].state != ASSIGNMENT_ELSEWHERE)
 			sorted[n++] = &in->assignments[i];
 	qsort(sorted, n, sizeof(*sorted), compare_assignments);
-	build_fns(c, sorted, n);
-	build_neighbours(c);
+	model_build_fns(c, sorted, n);
 	build_guests(c, sorted, n);
 	c->entries = xcalloc(n + 1, sizeof(*c->entries));
 	c->alts = xcalloc(n + 1, sizeof(*c->alts));
 	c->alt_fns = xcalloc(n + 1, sizeof(*c->alt_fns));
-	for (size_t at = 0; at < n; )
-		at += build_guest(c, sorted + at, n - at, &n_entries, &n_alts, &n_alt_fns);
+	for (size_t at = 0; at < n;)
+		at += build_guest(c, sorted + at, n - at, &n_entries, &n_alts,
+				  &n_alt_fns);
 	build_users(c, n_alt_fns);
 	c->gone = xcalloc(c->n_guests + 1, sizeof(*c->gone));
 	c->stamp = xcalloc(c->n_guests + 1, sizeof(*c->stamp));

@@ -13,7 +13,8 @@
 #include "pve/contention.h"
 
 /* The functions that this node's assignments name, sorted, each once. */
-static struct pciaddr *named_functions(const struct assignment *a, size_t n, size_t *n_addrs)
+static struct pciaddr *named_functions(const struct assignment *a, size_t n,
+				       size_t *n_addrs)
 {
 	struct pciaddr *addrs = xcalloc(n + 1, sizeof(*addrs));
 	size_t all = 0, kept = 0;
@@ -49,7 +50,8 @@ static int load_devs(struct contention_facts *f, const struct pciaddr *addrs, si
 
 static int compare_devs(const void *va, const void *vb)
 {
-	return pciaddr_compare(&((const struct pcidev *)va)->addr, &((const struct pcidev *)vb)->addr);
+	return pciaddr_compare(&((const struct pcidev *)va)->addr,
+			       &((const struct pcidev *)vb)->addr);
 }
 
 /* A group neighbour that no assignment names. */
@@ -95,8 +97,8 @@ static int load_types(struct contention_facts *f)
 }
 
 /* Does PVE take this function from its driver when x starts, for itself or with its group? */
-static bool is_in_reach(const struct contention_facts *f, const struct assignment *a, size_t n,
-			const struct guest_id *x, const struct pciaddr *addr)
+static bool is_in_reach(const struct contention_facts *f, const struct assignment *a,
+			size_t n, const struct guest_id *x, const struct pciaddr *addr)
 {
 	int group = iommu_group_of(addr);
 
@@ -114,20 +116,23 @@ static bool is_in_reach(const struct contention_facts *f, const struct assignmen
 	return false;
 }
 
-static void add_host_user(struct contention_facts *f, size_t *room, const struct gpuproc *p,
-			  const struct pciaddr *addr)
+static void add_host_user(struct contention_facts *f, size_t *room,
+			  const struct gpuproc *p, const struct pciaddr *addr)
 {
 	const char *unit = strncmp(p->owner, "unit/", 5) == 0 ? p->owner + 5 : NULL;
 
-	f->host_users = xgrow(f->host_users, f->n_host_users, room, sizeof(*f->host_users));
-	f->host_users[f->n_host_users++] = (struct contention_host_user){
-		.addr = *addr, .pid = (int)p->pid, .comm = xstrdup(p->comm),
-		.unit = unit ? xstrdup(unit) : NULL };
+	f->host_users =
+		xgrow(f->host_users, f->n_host_users, room, sizeof(*f->host_users));
+	f->host_users[f->n_host_users++] =
+		(struct contention_host_user){ .addr = *addr,
+					       .pid = (int)p->pid,
+					       .comm = xstrdup(p->comm),
+					       .unit = unit ? xstrdup(unit) : NULL };
 }
 
 /* Looking through all processes takes its time: only for a GPU that is in reach. */
-static int load_host_users(struct contention_facts *f, const struct assignment *a, size_t n,
-			   const struct guest_id *x)
+static int load_host_users(struct contention_facts *f, const struct assignment *a,
+			   size_t n, const struct guest_id *x)
 {
 	struct gpunodes nodes = { 0 };
 	struct gpuproc *procs = NULL;
@@ -141,7 +146,8 @@ static int load_host_users(struct contention_facts *f, const struct assignment *
 		rc = gpuproc_list(&nodes, &procs, &n_procs);
 	for (size_t i = 0; rc == 0 && i < n_procs; i++) {
 		/* A guest's own processes are the guest's matter. */
-		if (strncmp(procs[i].owner, "qemu/", 5) == 0 || strncmp(procs[i].owner, "lxc/", 4) == 0)
+		if (strncmp(procs[i].owner, "qemu/", 5) == 0 ||
+		    strncmp(procs[i].owner, "lxc/", 4) == 0)
 			continue;
 		for (size_t k = 0; k < procs[i].n_addrs; k++)
 			if (is_in_reach(f, a, n, x, &procs[i].addrs[k]))
@@ -161,10 +167,12 @@ static void load_members(struct contention_facts *f, const struct config *cfg)
 			struct guest guest = { 0 };
 			char name[16];
 
-			snprintf(name, sizeof(name), "%u", (unsigned)cfg->groups[g].vmids[i]);
+			snprintf(name, sizeof(name), "%u",
+				 (unsigned)cfg->groups[g].vmids[i]);
 			if (guest_find(name, &guest) != 0)
 				continue;
-			f->members = xgrow(f->members, f->n_members, &room, sizeof(*f->members));
+			f->members = xgrow(f->members, f->n_members, &room,
+					   sizeof(*f->members));
 			f->members[f->n_members++] =
 				(struct contention_member){ guest.id, guest.running };
 			guest_done(&guest);
@@ -185,21 +193,23 @@ static void load_refused(struct contention_facts *f, const struct assignment *a,
 		struct guest guest = { 0 };
 		char name[GUEST_STRLEN];
 
-		if (a[i].state != ASSIGNMENT_RUNNING || (last && guest_compare(last, &a[i].guest) == 0))
+		if (a[i].state != ASSIGNMENT_RUNNING ||
+		    (last && guest_compare(last, &a[i].guest) == 0))
 			continue;
 		last = &a[i].guest;
 		if (guest_find(guest_format(a[i].guest, name), &guest) != 0)
 			continue;
 		if (guest.ha) {
-			f->refused = xgrow(f->refused, f->n_refused, &room, sizeof(*f->refused));
+			f->refused = xgrow(f->refused, f->n_refused, &room,
+					   sizeof(*f->refused));
 			f->refused[f->n_refused++] = guest.id;
 		}
 		guest_done(&guest);
 	}
 }
 
-int contention_facts_load(struct contention_facts *f, const struct assignment *a, size_t n,
-			  const struct config *cfg, const struct guest_id *x)
+int contention_facts_load(struct contention_facts *f, const struct assignment *a,
+			  size_t n, const struct config *cfg, const struct guest_id *x)
 {
 	_cleanup_free_ struct pciaddr *addrs = NULL;
 	size_t n_addrs;
@@ -240,11 +250,20 @@ struct contention_input contention_facts_input(const struct contention_facts *f,
 					       const struct assignment *a, size_t n,
 					       const struct config *cfg, const char *node)
 {
-	return (struct contention_input){
-		.assignments = a, .n_assignments = n, .devs = f->devs, .n_devs = f->n_devs,
-		.types = f->types, .n_types = f->n_types, .config = cfg,
-		.host_users = f->host_users, .n_host_users = f->n_host_users, .node = node,
-		.vgpus = f->vgpus, .n_vgpus = f->n_vgpus,
-		.members = f->members, .n_members = f->n_members,
-		.refused = f->refused, .n_refused = f->n_refused };
+	return (struct contention_input){ .assignments = a,
+					  .n_assignments = n,
+					  .devs = f->devs,
+					  .n_devs = f->n_devs,
+					  .types = f->types,
+					  .n_types = f->n_types,
+					  .config = cfg,
+					  .host_users = f->host_users,
+					  .n_host_users = f->n_host_users,
+					  .node = node,
+					  .vgpus = f->vgpus,
+					  .n_vgpus = f->n_vgpus,
+					  .members = f->members,
+					  .n_members = f->n_members,
+					  .refused = f->refused,
+					  .n_refused = f->n_refused };
 }

@@ -9,8 +9,8 @@
 
 enum { UNKNOWN = -1 };
 
-static const struct mdev_type *find_type(const struct contention *c, const struct model_fn *f,
-					 const char *type)
+static const struct mdev_type *find_type(const struct contention *c,
+					 const struct model_fn *f, const char *type)
 {
 	for (size_t i = f->type; i < f->type + f->n_types; i++)
 		if (type && strcmp(c->in.types[i].type, type) == 0)
@@ -25,7 +25,8 @@ static int frame_buffer_of_card(const struct contention *c, const struct model_f
 	for (size_t i = f->type; i < f->type + f->n_types; i++) {
 		const struct mdev_type *t = &c->in.types[i];
 
-		if (t->framebuffer > 0 && t->max_instance > 0 && t->framebuffer * t->max_instance > total)
+		if (t->framebuffer > 0 && t->max_instance > 0 &&
+		    t->framebuffer * t->max_instance > total)
 			total = t->framebuffer * t->max_instance;
 	}
 	return total;
@@ -36,7 +37,8 @@ static int frame_buffer_of_card(const struct contention *c, const struct model_f
  * UNKNOWN where they do not tell; *other: one of another size shuts t out.
  */
 static int described_room(const struct contention *c, const struct model_fn *f,
-			  const struct mdev_type *t, const char *const present[], size_t n, bool *other)
+			  const struct mdev_type *t, const char *const present[],
+			  size_t n, bool *other)
 {
 	int room, same = 0, free_mib = frame_buffer_of_card(c, f);
 
@@ -69,37 +71,42 @@ static int described_room(const struct contention *c, const struct model_fn *f,
 	return room > 0 ? room : 0;
 }
 
-static bool is_subset(const struct model_hold *now, size_t n_now, const struct model_hold *first,
-		      size_t n_first)
+static bool is_subset(const struct model_hold *now, size_t n_now,
+		      const struct model_hold *first, size_t n_first)
 {
 	for (size_t i = 0; i < n_now; i++) {
 		size_t have = 0, had = 0;
 
 		for (size_t k = 0; k < n_now; k++)
-			have += now[k].guest == now[i].guest && strcmp(now[k].type, now[i].type) == 0;
+			have += now[k].guest == now[i].guest &&
+				strcmp(now[k].type, now[i].type) == 0;
 		for (size_t k = 0; k < n_first; k++)
-			had += first[k].guest == now[i].guest && strcmp(first[k].type, now[i].type) == 0;
+			had += first[k].guest == now[i].guest &&
+			       strcmp(first[k].type, now[i].type) == 0;
 		if (have > had)
 			return false;
 	}
 	return true;
 }
 
-bool model_mdev_fits(const struct contention *c, unsigned x, unsigned parent, const char *type,
-		     const char *const own[], size_t n_own)
+bool model_mdev_fits(const struct contention *c, unsigned x, unsigned parent,
+		     const char *type, const char *const own[], size_t n_own)
 {
 	const struct model_fn *f = &c->fns[parent];
 	const struct mdev_type *t = find_type(c, f, type);
-	_cleanup_free_ struct model_hold *others = xcalloc(f->n_holds + 1, sizeof(*others));
-	_cleanup_free_ const char **present = xcalloc(f->n_holds + f->n_first + n_own + 1, sizeof(*present));
+	_cleanup_free_ struct model_hold *others =
+		xcalloc(f->n_holds + 1, sizeof(*others));
+	_cleanup_free_ const char **present =
+		xcalloc(f->n_holds + f->n_first + n_own + 1, sizeof(*present));
 	size_t n = 0;
 	bool shut_out, was_shut_out, no_more, alike = true;
 	int room, room_at_first;
 
 	for (size_t i = 0; i < f->n_holds; i++)
-		if (f->holds[i].use == USE_MDEV && f->holds[i].guest != x && !c->gone[f->holds[i].guest])
+		if (f->holds[i].use == USE_MDEV && f->holds[i].guest != x &&
+		    !c->gone[f->holds[i].guest])
 			others[n++] = f->holds[i];
-	if (!t)		/* the driver is there and does not offer it; or it is away and nothing is known */
+	if (!t) /* the driver is there and does not offer it; or it is away and nothing is known */
 		return f->n_types == 0 && n == 0;
 	/* What could be made at first still can when no more have come, but for x's own of another type. */
 	for (size_t i = 0; i < n_own; i++)
@@ -115,7 +122,8 @@ bool model_mdev_fits(const struct contention *c, unsigned x, unsigned parent, co
 	for (size_t i = 0; i < n_own; i++)
 		present[n + i] = own[i];
 	room = described_room(c, f, t, present, n + n_own, &shut_out);
-	if (room == UNKNOWN)	/* then every holder has to go, and there must have been one */
+	if (room ==
+	    UNKNOWN) /* then every holder has to go, and there must have been one */
 		return (n == 0 && (f->n_first > 0 || t->available < 0)) ||
 		       (!alike && no_more && t->available > 0);
 	/* Instances that no guest holds, or a card that takes more than it says. */

@@ -82,6 +82,9 @@ enum {
 int model_guest_find(const struct contention *c, struct guest_id id);
 int model_fn_find(const struct contention *c, const struct pciaddr *addr);
 
+/* Those who hold fn now, or (users) all who ever could. */
+const struct model_hold *model_list(const struct model_fn *f, bool users, size_t *n);
+
 typedef void model_hit(unsigned guest, unsigned fn, enum contention_kind kind, void *arg);
 
 /*
@@ -105,6 +108,8 @@ bool model_mdev_scarce(const struct contention *c, unsigned parent);
 size_t model_own_mdevs(const struct contention *c, const struct model_guest *g, size_t before,
 		       const unsigned choice[], unsigned parent, const char *own[]);
 
+/* Fill in fns[], mates[] and vfs[] for the functions that these records name. */
+void model_build_fns(struct contention *c, const struct assignment *const *a, size_t n);
 void model_hold_add(struct contention *c, struct model_hold hold);
 
 /* Does PVE see one of the alternative's functions reserved for another VM? */

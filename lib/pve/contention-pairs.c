@@ -5,28 +5,16 @@
 
 #include "base/cleanup.h"
 #include "base/xalloc.h"
-#include "pve/contention-model.h"
+#include "pve/contention-pairs.h"
 
-struct list {			/* guests of one record */
-	struct guest_id *ids;
-	size_t n, room;
-};
-
-struct pairs {			/* records found so far */
-	const struct contention *c;
-	struct contention_pair *p;
-	size_t n, room;
-};
-
-static void list_add(struct list *l, struct guest_id id)
+void pairs_list_add(struct pairs_list *l, struct guest_id id)
 {
 	l->ids = xgrow(l->ids, l->n, &l->room, sizeof(*l->ids));
 	l->ids[l->n++] = id;
 }
 
-/* Keep the list as a record when two guests or more are on it. Takes ids and detail. */
-static void pairs_add(struct pairs *out, const struct pciaddr *addr, enum contention_kind kind,
-		      struct list *l, char *detail)
+void pairs_add(struct pairs *out, const struct pciaddr *addr, enum contention_kind kind,
+	       struct pairs_list *l, char *detail)
 {
 	struct contention_pair pair = { .addr = *addr, .kind = kind, .detail = detail };
 	size_t kept = 0;
@@ -39,161 +27,36 @@ static void pairs_add(struct pairs *out, const struct pciaddr *addr, enum conten
 	if (kept < 2) {
 		free(l->ids);
 		free(detail);
-		*l = (struct list){ 0 };
+		*l = (struct pairs_list){ 0 };
 		return;
 	}
 	for (size_t i = 0; i < kept; i++)
 		pair.running += contention_is_running(out->c, l->ids[i]);
 	pair.guests = l->ids;
 	pair.n_guests = kept;
-	*l = (struct list){ 0 };
+	*l = (struct pairs_list){ 0 };
 	out->p = xgrow(out->p, out->n, &out->room, sizeof(*out->p));
 	out->p[out->n++] = pair;
 }
 
-static size_t list_users(const struct contention *c, const struct model_fn *f, unsigned mask,
-			 struct list *l)
+size_t pairs_list_users(const struct contention *c, const struct model_fn *f,
+			unsigned mask, struct pairs_list *l)
 {
 	size_t n = 0;
 
 	for (size_t i = 0; i < f->n_users; i++) {
 		if (!(mask & 1u << f->users[i].use))
 			continue;
-		list_add(l, c->guests[f->users[i].guest].id);
+		pairs_list_add(l, c->guests[f->users[i].guest].id);
 		n++;
 	}
 	return n;
 }
 
-/* --- by mapping, also between nodes --- */
-
-struct mapped {
-	const char *mapping;
-	const struct assignment *a;
-};
-
-static int compare_mapped(const void *va, const void *vb)
-{
-	const struct mapped *a = va, *b = vb;
-	int order = strcmp(a->mapping, b->mapping);
-
-	return order != 0 ? order : guest_compare(&a->a->guest, &b->a->guest);
-}
-
-static size_t find_mapping(const struct mapped *m, size_t n, const char *name)
-{
-	size_t low = 0, high = n;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (strcmp(m[mid].mapping, name) < 0)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
-}
-
-/* Guests of other nodes that use one of the mappings by which this function is given here. */
-static void list_elsewhere(const struct contention *c, const struct model_fn *f,
-			   const struct mapped *away, size_t n_away, struct list *l, char **detail)
-{
-	const char *last = NULL;
-
-	for (size_t i = 0; i < f->n_users; i++) {
-		const struct model_guest *g = &c->guests[f->users[i].guest];
-
-		for (size_t e = g->entry; e < g->entry + g->n_entries; e++) {
-			const struct model_entry *entry = &c->entries[e];
-			bool names = false;
-
-			if (!entry->mapping || (last && strcmp(last, entry->mapping) == 0))
-				continue;
-			for (size_t a = entry->alt; a < entry->alt + entry->n_alts; a++)
-				for (size_t k = 0; k < c->alts[a].n_fns; k++)
-					names |= &c->fns[c->alt_fns[c->alts[a].fn + k]] == f;
-			if (!names)
-				continue;
-			if (!*detail)
-				*detail = xasprintf("mapping %s", entry->mapping);
-			last = entry->mapping;
-			for (size_t k = find_mapping(away, n_away, last);
-			     k < n_away && strcmp(away[k].mapping, last) == 0; k++)
-				list_add(l, away[k].a->guest);
-		}
-	}
-}
-
-static bool is_mapped_here(const struct contention *c, const char *mapping)
-{
-	for (size_t i = 0; i < c->in.n_assignments; i++) {
-		const struct assignment *a = &c->in.assignments[i];
-
-		if (a->state != ASSIGNMENT_ELSEWHERE && a->has_addr && a->mapping &&
-		    strcmp(a->mapping, mapping) == 0)
-			return true;
-	}
-	return false;
-}
-
-/* Mappings that only guests of other nodes use. */
-static void pairs_away(struct pairs *out, const struct mapped *away, size_t n)
-{
-	for (size_t i = 0, end; i < n; i = end) {
-		struct list l = { 0 };
-		const struct pciaddr *addr = NULL;
-
-		for (end = i; end < n && strcmp(away[end].mapping, away[i].mapping) == 0; end++) {
-			const struct assignment *a = away[end].a;
-
-			list_add(&l, a->guest);
-			if (a->has_addr && (!addr || pciaddr_compare(&a->addr, addr) < 0))
-				addr = &a->addr;
-		}
-		if (addr && !is_mapped_here(out->c, away[i].mapping))
-			pairs_add(out, addr, CONTENTION_FUNCTION, &l,
-				  xasprintf("mapping %s", away[i].mapping));
-		free(l.ids);
-	}
-}
-
-static void pairs_functions(struct pairs *out)
-{
-	const struct contention *c = out->c;
-	_cleanup_free_ struct mapped *away = xcalloc(c->in.n_assignments + 1, sizeof(*away));
-	size_t n = 0;
-
-	for (size_t i = 0; i < c->in.n_assignments; i++) {
-		const struct assignment *a = &c->in.assignments[i];
-
-		/* one that cannot start is in nobody's way */
-		if (a->state == ASSIGNMENT_ELSEWHERE && a->mapping
-		    && !(a->status && strcmp(a->status, "refused") == 0))
-			away[n++] = (struct mapped){ a->mapping, a };
-	}
-	qsort(away, n, sizeof(*away), compare_mapped);
-	for (size_t i = 0; i < c->n_fns; i++) {
-		const struct model_fn *f = &c->fns[i];
-		struct list l = { 0 };
-		char *detail = NULL;
-
-		if (list_users(c, f, 1 << USE_FUNCTION, &l) > 0) {
-			list_elsewhere(c, f, away, n, &l, &detail);
-			pairs_add(out, &f->addr, CONTENTION_FUNCTION, &l, detail);
-			continue;
-		}
-		free(l.ids);
-	}
-	pairs_away(out, away, n);
-}
-
-/* --- on this node --- */
-
-struct part {			/* what one guest uses of a group */
+struct part { /* what one guest uses of a group */
 	unsigned guest;
-	bool vm;		/* some of it passed through */
-	size_t at, n;		/* range in the sorted uses */
+	bool vm; /* some of it passed through */
+	size_t at, n; /* range in the sorted uses */
 };
 
 static int compare_uses(const void *va, const void *vb)
@@ -205,7 +68,8 @@ static int compare_uses(const void *va, const void *vb)
 	return a->fn < b->fn ? -1 : a->fn > b->fn;
 }
 
-static bool same_part(const struct model_hold *uses, const struct part *a, const struct part *b)
+static bool same_part(const struct model_hold *uses, const struct part *a,
+		      const struct part *b)
 {
 	if (a->n != b->n)
 		return false;
@@ -225,7 +89,7 @@ static void pairs_group(struct pairs *out, const struct model_fn *f)
 	const struct contention *c = out->c;
 	struct model_hold *uses = NULL;
 	struct part *parts;
-	struct list l = { 0 };
+	struct pairs_list l = { 0 };
 	size_t n = 0, room = 0, n_parts = 0;
 	const struct part *vm = NULL, *other_vm = NULL, *other = NULL;
 
@@ -254,18 +118,21 @@ static void pairs_group(struct pairs *out, const struct model_fn *f)
 	for (size_t i = 0; i < n_parts; i++) {
 		if (!vm && parts[i].vm)
 			vm = &parts[i];
-		else if (vm && !other_vm && parts[i].vm && !same_part(uses, vm, &parts[i]))
+		else if (vm && !other_vm && parts[i].vm &&
+			 !same_part(uses, vm, &parts[i]))
 			other_vm = &parts[i];
 		if (!other && !same_part(uses, &parts[0], &parts[i]))
 			other = &parts[i];
 	}
 	for (size_t i = 0; vm && i < n_parts; i++) {
-		bool met = parts[i].vm ? other != NULL : other_vm || !same_part(uses, vm, &parts[i]);
+		bool met = parts[i].vm ? other != NULL
+				       : other_vm || !same_part(uses, vm, &parts[i]);
 
 		if (met)
-			list_add(&l, c->guests[parts[i].guest].id);
+			pairs_list_add(&l, c->guests[parts[i].guest].id);
 	}
-	pairs_add(out, &f->addr, CONTENTION_IOMMU_GROUP, &l, xasprintf("group %d", f->group));
+	pairs_add(out, &f->addr, CONTENTION_IOMMU_GROUP, &l,
+		  xasprintf("group %d", f->group));
 	free(parts);
 	free(uses);
 }
@@ -273,18 +140,17 @@ static void pairs_group(struct pairs *out, const struct model_fn *f)
 static void pairs_pf(struct pairs *out, const struct model_fn *f)
 {
 	const struct contention *c = out->c;
-	struct list l = { 0 };
-	size_t whole = list_users(c, f, 1 << USE_FUNCTION, &l), above = 0, below = 0;
+	struct pairs_list l = { 0 };
+	size_t whole = pairs_list_users(c, f, 1 << USE_FUNCTION, &l), below = 0;
 	char *detail;
 
 	if (whole > 0)
-		below += list_users(c, f, 1 << USE_MDEV, &l);
+		below += pairs_list_users(c, f, 1 << USE_MDEV, &l);
 	detail = xstrdup(below > 0 ? "mediated devices" : "virtual functions");
-	if (f->n_vfs > 0)
-		above = list_users(c, f, 1 << USE_DRIVER, &l);
-	for (size_t i = f->vf; whole + above > 0 && i < f->vf + f->n_vfs; i++)
-		below += list_users(c, &c->fns[c->vfs[i]],
-				    whole > 0 ? 7 : 1 << USE_FUNCTION, &l);
+	for (size_t i = f->vf; whole > 0 && i < f->vf + f->n_vfs; i++)
+		below += pairs_list_users(
+			c, &c->fns[c->vfs[i]],
+			1 << USE_FUNCTION | 1 << USE_MDEV | 1 << USE_DRIVER, &l);
 	if (below == 0)
 		l.n = 0;
 	pairs_add(out, &f->addr, CONTENTION_PF_VF, &l, detail);
@@ -294,21 +160,22 @@ static void pairs_mdev(struct pairs *out, unsigned fn)
 {
 	const struct contention *c = out->c;
 	const struct model_fn *f = &c->fns[fn];
-	struct list l = { 0 };
+	struct pairs_list l = { 0 };
 	char addr[PCIADDR_STRLEN], *detail;
 	const char *last = NULL;
 
-	if (list_users(c, f, 1 << USE_MDEV, &l) < 2 || !model_mdev_scarce(c, fn)) {
+	if (pairs_list_users(c, f, 1 << USE_MDEV, &l) < 2 || !model_mdev_scarce(c, fn)) {
 		free(l.ids);
 		return;
 	}
 	detail = xasprintf("parent %s", pciaddr_format(&f->addr, addr));
-	for (;;) {	/* the types, sorted, each once */
+	for (;;) { /* the types, sorted, each once */
 		const char *next = NULL;
 		char *longer;
 
 		for (size_t i = 0; i < f->n_users; i++)
-			if (f->users[i].type && (!last || strcmp(f->users[i].type, last) > 0) &&
+			if (f->users[i].type &&
+			    (!last || strcmp(f->users[i].type, last) > 0) &&
 			    (!next || strcmp(f->users[i].type, next) < 0))
 				next = f->users[i].type;
 		if (!next)
@@ -323,10 +190,11 @@ static void pairs_mdev(struct pairs *out, unsigned fn)
 
 static void pairs_host_driver(struct pairs *out, const struct model_fn *f)
 {
-	const struct pcidev *dev = pcidev_find(out->c->in.devs, out->c->in.n_devs, &f->addr);
-	struct list l = { 0 };
-	size_t vms = list_users(out->c, f, 1 << USE_FUNCTION, &l);
-	size_t cts = list_users(out->c, f, 1 << USE_DRIVER, &l);
+	const struct pcidev *dev =
+		pcidev_find(out->c->in.devs, out->c->in.n_devs, &f->addr);
+	struct pairs_list l = { 0 };
+	size_t vms = pairs_list_users(out->c, f, 1 << USE_FUNCTION, &l);
+	size_t cts = pairs_list_users(out->c, f, 1 << USE_DRIVER, &l);
 
 	if (vms == 0 || cts == 0)
 		l.n = 0;
@@ -341,26 +209,30 @@ static void pairs_declared(struct pairs *out)
 	for (size_t g = 0; in->config && g < in->config->n_groups; g++) {
 		const struct config_group *group = &in->config->groups[g];
 		struct pciaddr addr;
-		struct list l = { 0 };
+		struct pairs_list l = { 0 };
 
-		if (!pciaddr_parse(group->addr, &addr) && !pciaddr_parse_slot(group->addr, &addr))
+		if (!pciaddr_parse(group->addr, &addr) &&
+		    !pciaddr_parse_slot(group->addr, &addr))
 			continue;
 		for (size_t i = 0; i < group->n; i++) {
 			for (int kind = GUEST_QEMU; kind <= GUEST_LXC; kind++) {
-				struct guest_id id = { (enum guest_kind)kind, group->vmids[i] };
+				struct guest_id id = { (enum guest_kind)kind,
+						       group->vmids[i] };
 
 				if (model_guest_find(out->c, id) >= 0)
-					list_add(&l, id);
+					pairs_list_add(&l, id);
 			}
 		}
 		for (size_t i = 0; i < in->n_assignments; i++) {
 			const struct assignment *a = &in->assignments[i];
 
-			for (size_t k = 0; a->state == ASSIGNMENT_ELSEWHERE && k < group->n; k++)
+			for (size_t k = 0;
+			     a->state == ASSIGNMENT_ELSEWHERE && k < group->n; k++)
 				if (group->vmids[k] == a->guest.vmid)
-					list_add(&l, a->guest);
+					pairs_list_add(&l, a->guest);
 		}
-		pairs_add(out, &addr, CONTENTION_DECLARED, &l, xstrdup("declared in gpu-groups"));
+		pairs_add(out, &addr, CONTENTION_DECLARED, &l,
+			  xstrdup("declared in gpu-groups"));
 	}
 }
 
@@ -372,12 +244,14 @@ static int compare_pairs(const void *va, const void *vb)
 	if (order != 0)
 		return order;
 	if (a->kind != b->kind)
-		return strcmp(contention_kind_name(a->kind), contention_kind_name(b->kind));
+		return strcmp(contention_kind_name(a->kind),
+			      contention_kind_name(b->kind));
 	return guest_compare(&a->guests[0], &b->guests[0]);
 }
 
 size_t contention_pairs(const struct contention *c,
-			void (*each)(const struct contention_pair *p, void *arg), void *arg)
+			void (*each)(const struct contention_pair *p, void *arg),
+			void *arg)
 {
 	struct pairs out = { .c = c };
 

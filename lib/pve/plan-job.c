@@ -12,16 +12,18 @@ struct play {
 	void *arg;
 	struct plan_outcome *out;
 	double t;
-	bool *ran;		/* per guest: at the job's start */
-	double *down_since;	/* per guest; < 0: up, or never was */
-	const char **units;	/* stopped for the backup that goes on */
+	bool *ran; /* per guest: at the job's start */
+	double *down_since; /* per guest; < 0: up, or never was */
+	const char **units; /* stopped for the backup that goes on */
 	size_t n_units;
 };
 
-static void tell(struct play *p, double t, enum plan_event_kind kind, struct guest_id guest,
-		 struct guest_id because, const char *text)
+static void tell(struct play *p, double t, enum plan_event_kind kind,
+		 struct guest_id guest, struct guest_id because, const char *text)
 {
-	struct plan_event e = { .t = t, .kind = kind, .guest = guest, .because = because };
+	struct plan_event e = {
+		.t = t, .kind = kind, .guest = guest, .because = because
+	};
 
 	if (!p->each)
 		return;
@@ -92,14 +94,19 @@ static void fail(struct play *p, struct guest_id x, const char *why)
 	tell(p, p->t, PLAN_EV_FAILED, x, (struct guest_id){ 0 }, why);
 }
 
-static struct plan_restart question(const struct play *p, const struct guest_id *after, double now)
+static struct plan_restart question(const struct play *p, const struct guest_id *after,
+				    double now)
 {
 	const struct plan_job *job = p->job;
 
-	return (struct plan_restart){
-		.contention = job->contention, .guests = job->guests, .n = job->n,
-		.policy = job->policy, .lookahead = job->lookahead, .max_wait = job->max_wait,
-		.now = (int64_t)now, .after = after };
+	return (struct plan_restart){ .contention = job->contention,
+				      .guests = job->guests,
+				      .n = job->n,
+				      .policy = job->policy,
+				      .lookahead = job->lookahead,
+				      .max_wait = job->max_wait,
+				      .now = (int64_t)now,
+				      .after = after };
 }
 
 /* Start again whom the policy lets; the hook waits until they are up. */
@@ -111,7 +118,8 @@ static void restart(struct play *p, const struct guest_id *after, size_t next)
 	size_t n = 0, started = 0;
 
 	for (size_t i = 0; i < p->n_units; i++)
-		tell(p, p->t, PLAN_EV_UNIT_UP, (struct guest_id){ 0 }, (struct guest_id){ 0 }, p->units[i]);
+		tell(p, p->t, PLAN_EV_UNIT_UP, (struct guest_id){ 0 },
+		     (struct guest_id){ 0 }, p->units[i]);
 	p->n_units = 0;
 	if (job->may_start) {
 		for (size_t i = 0; i < job->n; i++) {
@@ -127,7 +135,8 @@ static void restart(struct play *p, const struct guest_id *after, size_t next)
 		plan_restart(&q, &d, &n);
 	}
 	for (size_t i = 0; i < n; i++) {
-		if (d[i].action != PLAN_START || !contention_guest_up(job->contention, d[i].guest))
+		if (d[i].action != PLAN_START ||
+		    !contention_guest_up(job->contention, d[i].guest))
 			continue;
 		comes_up(p, find_guest(job, &d[i].guest), p->t + job->start_s);
 		started++;
@@ -149,7 +158,8 @@ static double watch(struct play *p, const struct guest_id *in_backup, double end
 		size_t n;
 
 		for (size_t i = 0; i < job->n; i++) {
-			double at = (double)job->guests[i].stopped_at + (double)job->max_wait;
+			double at =
+				(double)job->guests[i].stopped_at + (double)job->max_wait;
 
 			if (job->guests[i].ours && at > t && at < due)
 				due = at;
@@ -164,7 +174,8 @@ static double watch(struct play *p, const struct guest_id *in_backup, double end
 		for (size_t i = 0; i < n; i++) {
 			struct plan_guest *g = find_guest(job, &d[i].guest);
 
-			if (d[i].action != PLAN_START || !contention_guest_up(job->contention, g->id))
+			if (d[i].action != PLAN_START ||
+			    !contention_guest_up(job->contention, g->id))
 				continue;
 			comes_up(p, g, t + job->start_s);
 			if (t + job->start_s > end)
@@ -212,7 +223,8 @@ static bool make_way(struct play *p, struct guest_id x)
 			continue;
 		}
 		p->units[p->n_units++] = plan.stops[i].unit;
-		tell(p, p->t, PLAN_EV_UNIT_STOP, (struct guest_id){ 0 }, x, plan.stops[i].unit);
+		tell(p, p->t, PLAN_EV_UNIT_STOP, (struct guest_id){ 0 }, x,
+		     plan.stops[i].unit);
 	}
 	if (ok && plan.n > 0)
 		p->t += job->stop_s;
@@ -247,7 +259,8 @@ static void back_up_stopped(struct play *p, struct plan_guest *g, double duratio
 	if (!g->backup_starts) {
 		p->t += duration;
 	} else {
-		if (job->stops ? !make_way_by(p, g->id) : job->hooked && !make_way(p, g->id))
+		if (job->stops ? !make_way_by(p, g->id)
+			       : job->hooked && !make_way(p, g->id))
 			return;
 		if (!job->stops && !job->hooked && !push_through(p, g->id)) {
 			fail(p, g->id, "a device is in use or not there");
@@ -284,12 +297,16 @@ static void back_up_running(struct play *p, struct plan_guest *g, double duratio
 	tell(p, p->t, PLAN_EV_DONE, g->id, (struct guest_id){ 0 }, NULL);
 }
 
-void plan_job(struct plan_job *job, void (*each)(const struct plan_event *e, void *arg), void *arg,
-	      struct plan_outcome *outcome)
+void plan_job(struct plan_job *job, void (*each)(const struct plan_event *e, void *arg),
+	      void *arg, struct plan_outcome *outcome)
 {
 	_cleanup_free_ bool *ran = xcalloc(job->n + 1, sizeof(*ran));
 	_cleanup_free_ double *down_since = xcalloc(job->n + 1, sizeof(*down_since));
-	struct play p = { .job = job, .each = each, .arg = arg, .out = outcome, .ran = ran,
+	struct play p = { .job = job,
+			  .each = each,
+			  .arg = arg,
+			  .out = outcome,
+			  .ran = ran,
 			  .down_since = down_since };
 
 	*outcome = (struct plan_outcome){ 0 };

@@ -5,13 +5,14 @@
 #include "base/xalloc.h"
 #include "pve/plan.h"
 
-enum { ORDERS_MAX = 2000 };	/* starts tried while looking for an order for all */
+enum { ORDERS_MAX = 2000 }; /* starts tried while looking for an order for all */
 
 /*
  * The most of these guests that can run together, whatever the order of the
  * starts; the model is left as found. Nearly always the first order does.
  */
-static size_t most_up(struct contention *c, struct guest_id *ids, size_t n, unsigned *tries)
+static size_t most_up(struct contention *c, struct guest_id *ids, size_t n,
+		      unsigned *tries)
 {
 	size_t best = 0;
 
@@ -62,13 +63,15 @@ static bool would_stop(const struct contention *c, struct guest_id x, struct gue
 
 	if (contention_plan(c, x, &plan) == 0)
 		for (size_t i = 0; i < plan.n; i++)
-			met |= !plan.stops[i].unit && guest_compare(&plan.stops[i].guest, &g) == 0;
+			met |= !plan.stops[i].unit &&
+			       guest_compare(&plan.stops[i].guest, &g) == 0;
 	contention_plan_done(&plan);
 	return met;
 }
 
 /* With g up in the model: is it to wait for somebody, and for whom? */
-static bool has_to_wait(const struct plan_restart *p, const struct plan_guest *g, struct guest_id *because)
+static bool has_to_wait(const struct plan_restart *p, const struct plan_guest *g,
+			struct guest_id *because)
 {
 	size_t i = 0, last;
 
@@ -77,7 +80,9 @@ static bool has_to_wait(const struct plan_restart *p, const struct plan_guest *g
 		return p->overdue_only && p->now - g->stopped_at < p->max_wait;
 	while (i < p->n && guest_compare_vmid(&p->guests[i].id, p->after) <= 0)
 		i++;
-	last = p->policy == CONFIG_RESTART_LAST || p->n - i < p->lookahead ? p->n : i + p->lookahead;
+	last = p->policy == CONFIG_RESTART_LAST || p->n - i < p->lookahead
+		       ? p->n
+		       : i + p->lookahead;
 	if (p->now - g->stopped_at >= p->max_wait)
 		/* Not even then only to be stopped again by the next backup: it may begin this second. */
 		last = i < p->n ? i + 1 : p->n;
@@ -106,14 +111,15 @@ static struct plan_decision blocked(const struct contention *c, struct guest_id 
 }
 
 /* What to do with one guest as the model stands; START leaves it up there. */
-static struct plan_decision decide(const struct plan_restart *p, const struct plan_guest *const ours[],
-				   bool up[], size_t n, size_t i)
+static struct plan_decision decide(const struct plan_restart *p,
+				   const struct plan_guest *const ours[], bool up[],
+				   size_t n, size_t i)
 {
 	struct contention *c = p->contention;
 	struct plan_decision d = { .guest = ours[i]->id, .action = PLAN_WAIT };
 	size_t most;
 
-	if (contention_is_running(c, d.guest)) {	/* its own backup has it */
+	if (contention_is_running(c, d.guest)) { /* its own backup has it */
 		d.because = d.guest;
 		return d;
 	}
@@ -138,7 +144,8 @@ static struct plan_decision decide(const struct plan_restart *p, const struct pl
 	return d;
 }
 
-void plan_restart(const struct plan_restart *p, struct plan_decision **decisions, size_t *n_decisions)
+void plan_restart(const struct plan_restart *p, struct plan_decision **decisions,
+		  size_t *n_decisions)
 {
 	struct contention *c = p->contention;
 	_cleanup_free_ const struct plan_guest **ours = xcalloc(p->n + 1, sizeof(*ours));
@@ -151,7 +158,8 @@ void plan_restart(const struct plan_restart *p, struct plan_decision **decisions
 	/* Those that PVE leaves no choice come first: the others can go round them. */
 	for (int choice = 0; choice <= 1; choice++)
 		for (size_t i = 0; i < p->n; i++)
-			if (p->guests[i].ours && contention_has_choice(c, p->guests[i].id) == choice)
+			if (p->guests[i].ours &&
+			    contention_has_choice(c, p->guests[i].id) == choice)
 				ours[n++] = &p->guests[i];
 	up = xcalloc(n + 1, sizeof(*up));
 	d = xcalloc(n + 1, sizeof(*d));
@@ -165,7 +173,8 @@ void plan_restart(const struct plan_restart *p, struct plan_decision **decisions
 			one = decide(p, ours, up, n, i);
 			if (one.action != PLAN_START)
 				continue;
-			if (n_starts > 0 && (choosy || contention_has_choice(c, one.guest)))
+			if (n_starts > 0 &&
+			    (choosy || contention_has_choice(c, one.guest)))
 				round++;
 			choosy = contention_has_choice(c, one.guest);
 			one.round = round;

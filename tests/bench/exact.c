@@ -18,7 +18,8 @@ static void print_set(FILE *out, const struct host *h, const struct brute_plan *
 		fprintf(out, " %s", h->user[p->unit[i]].unit);
 }
 
-bool exact_matches(const struct host *h, const struct brute_plan *want, const struct contention_plan *got)
+bool exact_matches(const struct host *h, const struct brute_plan *want,
+		   const struct contention_plan *got)
 {
 	bool exists = got->verdict == CONTENTION_FREE || got->verdict == CONTENTION_STOP;
 	size_t guests = 0, units = 0;
@@ -29,9 +30,11 @@ bool exact_matches(const struct host *h, const struct brute_plan *want, const st
 		bool met = false;
 
 		for (int k = 0; k < want->n && !got->stops[i].unit; k++)
-			met |= h->guest[want->guest[k]].id.vmid == got->stops[i].guest.vmid;
+			met |= h->guest[want->guest[k]].id.vmid ==
+			       got->stops[i].guest.vmid;
 		for (int k = 0; k < want->n_units && got->stops[i].unit; k++)
-			met |= strcmp(h->user[want->unit[k]].unit, got->stops[i].unit) == 0;
+			met |= strcmp(h->user[want->unit[k]].unit, got->stops[i].unit) ==
+			       0;
 		if (!met || !got->stops[i].kinds)
 			return false;
 		if (got->stops[i].unit)
@@ -45,10 +48,11 @@ bool exact_matches(const struct host *h, const struct brute_plan *want, const st
 void exact_print(FILE *out, const struct host *h, int x, const struct brute_plan *want,
 		 const struct contention_plan *got)
 {
-	fprintf(out, "seed %u: for %u: brute force:", h->seed, (unsigned)h->guest[x].id.vmid);
+	fprintf(out, "seed %u: for %u: brute force:", h->seed,
+		(unsigned)h->guest[x].id.vmid);
 	print_set(out, h, want);
-	fprintf(out, "; planner (verdict %d%s%s):", (int)got->verdict, got->why ? ", " : "",
-		got->why ? got->why : "");
+	fprintf(out, "; planner (verdict %d%s%s):", (int)got->verdict,
+		got->why ? ", " : "", got->why ? got->why : "");
 	for (size_t i = 0; i < got->n; i++) {
 		if (got->stops[i].unit)
 			fprintf(out, " %s", got->stops[i].unit);

@@ -74,7 +74,8 @@ static double normal(struct dice *d)
 }
 
 static const char *const type_names[] = {
-	"nvidia-63", "nvidia-64", "nvidia-65", "i915-GVTg_V5_4", "i915-GVTg_V5_8", "nvidia-66",
+	"nvidia-63",	  "nvidia-64",	    "nvidia-65",
+	"i915-GVTg_V5_4", "i915-GVTg_V5_8", "nvidia-66",
 };
 
 const char *host_type_name(int type)
@@ -82,20 +83,29 @@ const char *host_type_name(int type)
 	return type_names[type];
 }
 
-static int add_fn(struct host *h, int bus, int func, int group, int pf, const char *driver)
+static int add_fn(struct host *h, int bus, int func, int group, int pf,
+		  const char *driver)
 {
-	h->fn[h->n_fns] = (struct host_fn){
-		.addr = { .domain = 0, .bus = (uint8_t)bus, .slot = (uint8_t)(func / 8), .func = (uint8_t)(func % 8) },
-		.group = group, .pf = pf, .driver = driver };
+	h->fn[h->n_fns] = (struct host_fn){ .addr = { .domain = 0,
+						      .bus = (uint8_t)bus,
+						      .slot = (uint8_t)(func / 8),
+						      .func = (uint8_t)(func % 8) },
+					    .group = group,
+					    .pf = pf,
+					    .driver = driver };
 	return h->n_fns++;
 }
 
-static void add_type(struct host *h, int parent, int name, int framebuffer, int max, bool one_size, bool known)
+static void add_type(struct host *h, int parent, int name, int framebuffer, int max,
+		     bool one_size, bool known)
 {
 	struct host_type *t = &h->type[h->n_types++];
 
-	*t = (struct host_type){ .parent = parent, .framebuffer = known ? framebuffer : -1,
-				 .max = known ? max : -1, .real_framebuffer = framebuffer, .real_max = max,
+	*t = (struct host_type){ .parent = parent,
+				 .framebuffer = known ? framebuffer : -1,
+				 .max = known ? max : -1,
+				 .real_framebuffer = framebuffer,
+				 .real_max = max,
 				 .one_size = one_size };
 	snprintf(t->name, sizeof(t->name), "%s", type_names[name]);
 }
@@ -130,17 +140,17 @@ enum gpu { CONSUMER, CARD, SRIOV, MDEV };
 
 struct card {
 	enum gpu kind;
-	int fn, n;		/* its functions; of SRIOV the VFs come after the PF */
-	bool mapped;		/* SRIOV: its VFs are a mapping */
+	int fn, n; /* its functions; of SRIOV the VFs come after the PF */
+	bool mapped; /* SRIOV: its VFs are a mapping */
 	bool vgpu;
-	int type;		/* MDEV: what most VMs ask for; a card takes one size at a time */
+	int type; /* MDEV: what most VMs ask for; a card takes one size at a time */
 };
 
 struct park {
 	int n;
 	struct card card[4];
 	bool whole_mapped, mdev_mapped;
-	int host_card;		/* -1 */
+	int host_card; /* -1 */
 };
 
 static void draw_cards(struct host *h, struct dice *d, struct park *p)
@@ -155,7 +165,10 @@ static void draw_cards(struct host *h, struct dice *d, struct park *p)
 		struct card *c = &p->card[i];
 		int roll = below(d, 100), bus = 0x01 + 0x20 * i;
 
-		c->kind = roll < 60 ? CONSUMER : roll < 75 ? CARD : roll < 87 ? SRIOV : MDEV;
+		c->kind = roll < 60   ? CONSUMER
+			  : roll < 75 ? CARD
+			  : roll < 87 ? SRIOV
+				      : MDEV;
 		if (!(share && i == 1))
 			group++;
 		c->fn = add_fn(h, bus, 0, group, -1, "vfio-pci");
@@ -166,15 +179,14 @@ static void draw_cards(struct host *h, struct dice *d, struct park *p)
 			c->n = 2;
 			whole++;
 			break;
-		case CARD:
-			whole++;
-			break;
+		case CARD: whole++; break;
 		case SRIOV:
 			c->vgpu = percent(d, 50);
 			c->mapped = percent(d, 70);
 			h->fn[c->fn].driver = c->vgpu ? "nvidia" : "i915";
 			for (int k = 3 + below(d, 5); k > 0; k--) {
-				int vf = add_fn(h, bus, c->n++, ++group, c->fn, c->vgpu ? "nvidia" : "vfio-pci");
+				int vf = add_fn(h, bus, c->n++, ++group, c->fn,
+						c->vgpu ? "nvidia" : "vfio-pci");
 
 				h->fn[vf].vgpu = c->vgpu;
 			}
@@ -240,7 +252,7 @@ static void give(struct dice *d, const struct park *p, int i, struct host_guest 
 		if (c->vgpu)
 			e->type = 5;
 		if (!c->vgpu && percent(d, 4)) {
-			add_alt(e, c->fn, 1);	/* the whole card, VFs or not */
+			add_alt(e, c->fn, 1); /* the whole card, VFs or not */
 		} else if (c->mapped && by_mapping) {
 			e->mapping = 1 + i;
 			for (int k = 1; k < c->n; k++)
@@ -308,7 +320,8 @@ static int draw_demand(struct dice *d, const struct park *p, int want[])
 	return n;
 }
 
-static void draw_guest(struct dice *d, const struct park *p, struct host_guest *g, int want)
+static void draw_guest(struct dice *d, const struct park *p, struct host_guest *g,
+		       int want)
 {
 	bool container = want == HOST_DRIVER || (want == NO_GPU && percent(d, 25));
 
@@ -346,8 +359,9 @@ static void draw_words(struct host *h, struct dice *d)
 		for (int k = i + 1; k < h->n_guests; k++) {
 			const struct host_guest *a = &h->guest[i], *b = &h->guest[k];
 
-			if (a->n_entries > 0 || b->n_entries > 0 || a->id.kind != GUEST_QEMU ||
-			    b->id.kind != GUEST_QEMU || a->running == b->running)
+			if (a->n_entries > 0 || b->n_entries > 0 ||
+			    a->id.kind != GUEST_QEMU || b->id.kind != GUEST_QEMU ||
+			    a->running == b->running)
 				continue;
 			h->group[0].n = 2;
 			h->group[0].vmid[0] = a->id.vmid;
@@ -396,7 +410,8 @@ void host_wild(struct host *h, unsigned seed)
 
 	*h = (struct host){ .seed = seed };
 	for (int i = 0; i < n_fns; i++) {
-		int f = add_fn(h, 1 + i / 3, i % 3, percent(&d, 10) ? -1 : 20 + below(&d, n_fns + 1), -1,
+		int f = add_fn(h, 1 + i / 3, i % 3,
+			       percent(&d, 10) ? -1 : 20 + below(&d, n_fns + 1), -1,
 			       drivers[below(&d, 4)]);
 
 		h->fn[f].bridge = percent(&d, 5);
@@ -407,7 +422,8 @@ void host_wild(struct host *h, unsigned seed)
 			h->fn[f].pf = f - 2;
 	}
 	for (int i = 0; i < n_parents && i < n_fns; i++) {
-		bool one_size = percent(&d, 70), known = percent(&d, 70), gvt = percent(&d, 20);
+		bool one_size = percent(&d, 70), known = percent(&d, 70),
+		     gvt = percent(&d, 20);
 
 		h->fn[i].vgpu = false;
 		if (gvt) {
@@ -425,8 +441,12 @@ void host_wild(struct host *h, unsigned seed)
 		int n_entries = container ? 1 : 1 + below(&d, 3);
 
 		vmid += (uint32_t)(1 + below(&d, 3));
-		*g = (struct host_guest){ .id = { container ? GUEST_LXC : GUEST_QEMU, vmid }, .has_disk = true,
-					  .selected = true, .duration = 600, .running = percent(&d, 70) };
+		*g = (struct host_guest){ .id = { container ? GUEST_LXC : GUEST_QEMU,
+						  vmid },
+					  .has_disk = true,
+					  .selected = true,
+					  .duration = 600,
+					  .running = percent(&d, 70) };
 		for (int e = 0; e < n_entries; e++) {
 			struct host_entry *entry = &g->entry[g->n_entries++];
 			bool mdev = !container && n_parents > 0 && percent(&d, 30);
@@ -444,11 +464,13 @@ void host_wild(struct host *h, unsigned seed)
 				struct host_alt *alt = &entry->alt[entry->n_alts++];
 				int n = mdev || vgpu || percent(&d, 60) ? 1 : 2, fn;
 
-				fn = mdev ? below(&d, n_parents) : below(&d, n_fns - n + 1);
+				fn = mdev ? below(&d, n_parents)
+					  : below(&d, n_fns - n + 1);
 				for (int f = 0; f < n; f++)
 					alt->fn[alt->n++] = fn + f;
 				if (!container && percent(&d, 1))
-					alt->bad = percent(&d, 50) ? "missing" : "mismatch:id";
+					alt->bad = percent(&d, 50) ? "missing"
+								   : "mismatch:id";
 			}
 		}
 	}
@@ -458,28 +480,35 @@ void host_wild(struct host *h, unsigned seed)
 	if (percent(&d, 20)) {
 		h->n_groups = 1;
 		for (int i = 0; i < 3 && i < h->n_guests; i++)
-			h->group[0].vmid[h->group[0].n++] = h->guest[below(&d, h->n_guests)].id.vmid;
+			h->group[0].vmid[h->group[0].n++] =
+				h->guest[below(&d, h->n_guests)].id.vmid;
 	}
 	if (percent(&d, 30)) {
 		h->n_users = 1 + below(&d, 3);
 		for (int i = 0; i < h->n_users; i++) {
 			h->user[i].fn = below(&d, n_fns);
 			h->user[i].listed = percent(&d, 60);
-			h->user[i].unit = h->user[i].listed ? (percent(&d, 50) ? "a.service" : "b.service") :
-					  (percent(&d, 50) ? "other.service" : NULL);
+			h->user[i].unit =
+				h->user[i].listed
+					? (percent(&d, 50) ? "a.service" : "b.service")
+					: (percent(&d, 50) ? "other.service" : NULL);
 		}
 	}
 }
 
 /* --- the bundled sample --- */
 
-static struct host_guest *sample_guest(struct host *h, enum guest_kind kind, uint32_t vmid, bool selected,
-				       bool running, double duration)
+static struct host_guest *sample_guest(struct host *h, enum guest_kind kind,
+				       uint32_t vmid, bool selected, bool running,
+				       double duration)
 {
 	struct host_guest *g = &h->guest[h->n_guests++];
 
-	*g = (struct host_guest){ .id = { kind, vmid }, .has_disk = true, .selected = selected,
-				  .running = running, .duration = duration };
+	*g = (struct host_guest){ .id = { kind, vmid },
+				  .has_disk = true,
+				  .selected = selected,
+				  .running = running,
+				  .duration = duration };
 	return g;
 }
 
@@ -508,8 +537,10 @@ void host_sample(struct host *h)
 	sample_device(sample_guest(h, GUEST_QEMU, 100, true, false, 240), 0, 1, 2, 0);
 	sample_device(sample_guest(h, GUEST_QEMU, 102, true, true, 150), vf, 3, 1, vf);
 	sample_device(sample_guest(h, GUEST_QEMU, 103, true, false, 180), vf, 3, 1, 0);
-	sample_device(sample_guest(h, GUEST_QEMU, 104, false, true, 120), vf, 3, 1, vf + 1);
-	sample_device(sample_guest(h, GUEST_QEMU, 105, true, true, 120), vf, 3, 1, vf + 2);
+	sample_device(sample_guest(h, GUEST_QEMU, 104, false, true, 120), vf, 3, 1,
+		      vf + 1);
+	sample_device(sample_guest(h, GUEST_QEMU, 105, true, true, 120), vf, 3, 1,
+		      vf + 2);
 	sample_guest(h, GUEST_QEMU, 106, true, true, 90);
 	sample_device(sample_guest(h, GUEST_QEMU, 107, true, false, 150), vf, 1, 1, 0);
 	sample_device(sample_guest(h, GUEST_QEMU, 108, true, false, 120), vf, 3, 1, 0);
@@ -531,9 +562,12 @@ static void view_devices(const struct host *h, struct host_view *v)
 	for (int i = 0; i < h->n_fns; i++) {
 		const struct host_fn *f = &h->fn[i];
 
-		v->devs[i] = (struct pcidev){ .addr = f->addr, .iommu_group = f->group,
-			.driver = f->driver ? xstrdup(f->driver) : NULL, .is_bridge = f->bridge,
-			.is_vf = f->pf >= 0 };
+		v->devs[i] =
+			(struct pcidev){ .addr = f->addr,
+					 .iommu_group = f->group,
+					 .driver = f->driver ? xstrdup(f->driver) : NULL,
+					 .is_bridge = f->bridge,
+					 .is_vf = f->pf >= 0 };
 		if (f->pf >= 0)
 			v->devs[i].physfn = h->fn[f->pf].addr;
 		if (f->vgpu)
@@ -542,37 +576,60 @@ static void view_devices(const struct host *h, struct host_view *v)
 	for (int i = 0; i < h->n_types; i++) {
 		const struct host_type *t = &h->type[i];
 
-		v->types[i] = (struct mdev_type){ .parent = h->fn[t->parent].addr, .type = xstrdup(t->name),
-			.available = brute_really_available(h, i), .max_instance = t->max,
-			.framebuffer = t->framebuffer, .one_size = t->one_size };
+		v->types[i] =
+			(struct mdev_type){ .parent = h->fn[t->parent].addr,
+					    .type = xstrdup(t->name),
+					    .available = brute_really_available(h, i),
+					    .max_instance = t->max,
+					    .framebuffer = t->framebuffer,
+					    .one_size = t->one_size };
 	}
 	for (int i = 0; i < h->n_users; i++)
-		v->users[i] = (struct contention_host_user){ .addr = h->fn[h->user[i].fn].addr,
-			.pid = 4000 + i, .comm = "user", .unit = h->user[i].unit };
+		v->users[i] =
+			(struct contention_host_user){ .addr = h->fn[h->user[i].fn].addr,
+						       .pid = 4000 + i,
+						       .comm = "user",
+						       .unit = h->user[i].unit };
 }
 
-static void view_guest(const struct host *h, const struct host_guest *g, struct host_view *v)
+static void view_guest(const struct host *h, const struct host_guest *g,
+		       struct host_view *v)
 {
 	for (int e = 0; e < g->n_entries; e++) {
 		const struct host_entry *entry = &g->entry[e];
 
 		for (int a = 0; a < entry->n_alts; a++) {
 			for (int f = 0; f < entry->alt[a].n; f++) {
-				struct assignment *r = &v->assignments[v->in.n_assignments++];
+				struct assignment *r =
+					&v->assignments[v->in.n_assignments++];
 				int fn = entry->alt[a].fn[f];
 
-				*r = (struct assignment){ .guest = g->id, .alt = a, .has_addr = true,
-					.addr = h->fn[fn].addr, .node = xstrdup("pve1"),
-					.state = g->running ? ASSIGNMENT_RUNNING : ASSIGNMENT_STOPPED,
-					.status = xstrdup(entry->alt[a].bad ? entry->alt[a].bad : "ok"),
-					.key = g->id.kind == GUEST_LXC ? xasprintf("dev%d", e) :
-							xasprintf("hostpci%d", e),
-					.mdev_type = entry->type < 0 ? NULL :
-							xstrdup(host_type_name(entry->type)),
-					.mapping = entry->mapping < 0 ? NULL :
-							xasprintf("map%d", entry->mapping) };
+				*r = (struct assignment){
+					.guest = g->id,
+					.alt = a,
+					.has_addr = true,
+					.addr = h->fn[fn].addr,
+					.node = xstrdup("pve1"),
+					.state = g->running ? ASSIGNMENT_RUNNING
+							    : ASSIGNMENT_STOPPED,
+					.status = xstrdup(entry->alt[a].bad
+								  ? entry->alt[a].bad
+								  : "ok"),
+					.key = g->id.kind == GUEST_LXC
+						       ? xasprintf("dev%d", e)
+						       : xasprintf("hostpci%d", e),
+					.mdev_type = entry->type < 0
+							     ? NULL
+							     : xstrdup(host_type_name(
+								       entry->type)),
+					.mapping = entry->mapping < 0
+							   ? NULL
+							   : xasprintf("map%d",
+								       entry->mapping)
+				};
 				for (int i = 0; g->running && i < g->n_holds; i++)
-					if (g->hold[i].fn == fn && g->hold[i].entry == e && !r->held)
+					if (g->hold[i].fn == fn &&
+					    g->hold[i].entry == e && !r->held)
 						r->held = xstrdup("cmdline");
 			}
 		}
@@ -581,7 +638,9 @@ static void view_guest(const struct host *h, const struct host_guest *g, struct 
 
 static int compare_vmids(const void *a, const void *b)
 {
-	return *(const uint32_t *)a < *(const uint32_t *)b ? -1 : *(const uint32_t *)a > *(const uint32_t *)b;
+	return *(const uint32_t *)a < *(const uint32_t *)b
+		       ? -1
+		       : *(const uint32_t *)a > *(const uint32_t *)b;
 }
 
 static void view_config(const struct host *h, struct host_view *v)
@@ -607,9 +666,11 @@ static void view_config(const struct host *h, struct host_view *v)
 		bool known = !h->user[i].listed;
 
 		for (size_t k = 0; k < cfg->n_host_services; k++)
-			known = known || strcmp(cfg->host_services[k], h->user[i].unit) == 0;
+			known = known ||
+				strcmp(cfg->host_services[k], h->user[i].unit) == 0;
 		if (!known)
-			cfg->host_services[cfg->n_host_services++] = xstrdup(h->user[i].unit);
+			cfg->host_services[cfg->n_host_services++] =
+				xstrdup(h->user[i].unit);
 	}
 }
 
@@ -624,8 +685,9 @@ static bool is_in(const struct host *h, int group, uint32_t vmid)
 void host_view(const struct host *h, struct host_view *v)
 {
 	*v = (struct host_view){ .in = { .node = "pve1" } };
-	v->assignments = xcalloc((size_t)h->n_guests * HOST_ENTRIES * HOST_ALTS * HOST_ALT_FNS + 1,
-				 sizeof(*v->assignments));
+	v->assignments =
+		xcalloc((size_t)h->n_guests * HOST_ENTRIES * HOST_ALTS * HOST_ALT_FNS + 1,
+			sizeof(*v->assignments));
 	v->members = xcalloc((size_t)h->n_guests + 1, sizeof(*v->members));
 	view_devices(h, v);
 	view_config(h, v);
@@ -634,12 +696,16 @@ void host_view(const struct host *h, struct host_view *v)
 		bool member = false;
 
 		view_guest(h, g, v);
-		v->guests[i] = (struct plan_guest){ .id = g->id, .running = g->running,
-			.backup_starts = g->id.kind == GUEST_QEMU && g->has_disk && !g->template };
+		v->guests[i] = (struct plan_guest){ .id = g->id,
+						    .running = g->running,
+						    .backup_starts =
+							    g->id.kind == GUEST_QEMU &&
+							    g->has_disk && !g->template };
 		for (int k = 0; k < h->n_groups; k++)
 			member |= is_in(h, k, g->id.vmid);
 		if (member)
-			v->members[v->in.n_members++] = (struct contention_member){ g->id, g->running };
+			v->members[v->in.n_members++] =
+				(struct contention_member){ g->id, g->running };
 		if (!g->selected)
 			continue;
 		v->selected[v->n_selected] = g->id;

@@ -30,7 +30,8 @@
 #include "base/xalloc.h"
 #include "exact.h"
 
-static const double STOP_S = 20, START_S = 10;	/* a guest's shutdown, a start up to running */
+static const double STOP_S = 20,
+		    START_S = 10; /* a guest's shutdown, a start up to running */
 
 enum style { NONE, NAIVE, OURS, CLAIRVOYANT };
 
@@ -39,7 +40,7 @@ static const struct policy {
 	enum style style;
 	enum config_restart restart;
 	unsigned lookahead;
-	int64_t max_wait;	/* s */
+	int64_t max_wait; /* s */
 } policies[] = {
 	{ "none", NONE, CONFIG_RESTART_EARLY, 0, INT64_MAX / 4 },
 	{ "naive", NAIVE, CONFIG_RESTART_JOB_END, 0, INT64_MAX / 4 },
@@ -62,11 +63,11 @@ struct total {
 	double downtime;
 };
 
-struct check {			/* of the moves of one job against brute force */
+struct check { /* of the moves of one job against brute force */
 	struct host host;
 	struct brute brute;
 	bool on;
-	int x;			/* whose backup goes on; -1 */
+	int x; /* whose backup goes on; -1 */
 	struct brute_plan want;
 	int n_stopped, n_units;
 	bool stopped[HOST_GUESTS];
@@ -99,7 +100,8 @@ static void finish(struct check *c, bool made)
 		return;
 	c->plans++;
 	if (made != c->want.exists)
-		complain(c, made ? "made, but brute force knows no plan" : "failed, but there is a plan");
+		complain(c, made ? "made, but brute force knows no plan"
+				 : "failed, but there is a plan");
 	if (made && c->want.exists) {
 		bool same = c->n_stopped == c->want.n && c->n_units == c->want.n_units;
 
@@ -138,9 +140,7 @@ static void follow(const struct plan_event *e, void *arg)
 		c->stopped[g] = true;
 		c->n_stopped++;
 		break;
-	case PLAN_EV_UNIT_STOP:
-		c->n_units++;
-		break;
+	case PLAN_EV_UNIT_STOP: c->n_units++; break;
 	case PLAN_EV_UP:
 		begin_kvm(c);
 		if (!brute_up(&c->brute, g))
@@ -150,19 +150,18 @@ static void follow(const struct plan_event *e, void *arg)
 		begin_kvm(c);
 		finish(c, true);
 		break;
-	case PLAN_EV_FAILED:
-		finish(c, false);
-		break;
-	default:
-		break;
+	case PLAN_EV_FAILED: finish(c, false); break;
+	default: break;
 	}
 }
 
 /* --- policies that are not the suite's --- */
 
-static const struct host *playing;	/* for the callbacks below, which get no other argument */
+static const struct host
+	*playing; /* for the callbacks below, which get no other argument */
 
-static size_t stop_everything(const struct plan_job *job, struct guest_id x, struct guest_id **guests)
+static size_t stop_everything(const struct plan_job *job, struct guest_id x,
+			      struct guest_id **guests)
 {
 	size_t n = contention_rivals(job->contention, x, guests), kept = 0;
 
@@ -178,14 +177,16 @@ static bool at_the_end(const struct plan_job *job, struct guest_id g, size_t nex
 	return next == job->n_selected;
 }
 
-static bool is_stopped_for(const struct contention *c, struct guest_id x, struct guest_id g)
+static bool is_stopped_for(const struct contention *c, struct guest_id x,
+			   struct guest_id g)
 {
 	struct contention_plan plan;
 	bool met = false;
 
 	if (contention_plan(c, x, &plan) == 0)
 		for (size_t i = 0; i < plan.n; i++)
-			met |= !plan.stops[i].unit && guest_compare(&plan.stops[i].guest, &g) == 0;
+			met |= !plan.stops[i].unit &&
+			       guest_compare(&plan.stops[i].guest, &g) == 0;
 	contention_plan_done(&plan);
 	return met;
 }
@@ -202,8 +203,8 @@ static bool when_it_pays(const struct plan_job *job, struct guest_id g, size_t n
 		int k = number_of(playing, job->selected[i]);
 		const struct host_guest *x = &playing->guest[k];
 
-		if (!contention_is_running(job->contention, x->id) && starts_kvm(x) && !job->guests[k].ours &&
-		    is_stopped_for(job->contention, x->id, g)) {
+		if (!contention_is_running(job->contention, x->id) && starts_kvm(x) &&
+		    !job->guests[k].ours && is_stopped_for(job->contention, x->id, g)) {
 			pays = until >= START_S + 60;
 			break;
 		}
@@ -215,7 +216,8 @@ static bool when_it_pays(const struct plan_job *job, struct guest_id g, size_t n
 
 /* --- one job --- */
 
-static struct plan_outcome play(const struct host *h, const struct policy *p, struct check *check)
+static struct plan_outcome play(const struct host *h, const struct policy *p,
+				struct check *check)
 {
 	struct host_view v;
 	struct plan_outcome out;
@@ -291,12 +293,14 @@ static size_t count_possible(struct host *h, bool by_brute_force)
 
 static void print_table(const struct total *t, size_t possible)
 {
-	printf("%-22s %15s %8s %10s %8s %14s %8s\n", "policy", "backups", "changed", "downtime", "/ naive",
-	       "interruptions", "/ naive");
+	printf("%-22s %15s %8s %10s %8s %14s %8s\n", "policy", "backups", "changed",
+	       "downtime", "/ naive", "interruptions", "/ naive");
 	for (size_t i = 0; i < POLICIES; i++)
-		printf("%-22s %7zu/%-7zu %8zu %8.1f h %8.2f %14zu %8.2f\n", policies[i].name, t[i].made, possible,
-		       t[i].changed, t[i].downtime / 3600, t[i].downtime / t[BASELINE].downtime,
-		       t[i].interruptions, (double)t[i].interruptions / (double)t[BASELINE].interruptions);
+		printf("%-22s %7zu/%-7zu %8zu %8.1f h %8.2f %14zu %8.2f\n",
+		       policies[i].name, t[i].made, possible, t[i].changed,
+		       t[i].downtime / 3600, t[i].downtime / t[BASELINE].downtime,
+		       t[i].interruptions,
+		       (double)t[i].interruptions / (double)t[BASELINE].interruptions);
 }
 
 /* What the suite promises, of every policy of its own and of the default. */
@@ -308,8 +312,8 @@ static bool is_kept(const struct total *t, size_t possible)
 		if (policies[i].style != OURS)
 			continue;
 		if (t[i].made < possible || t[i].changed != 0) {
-			printf("FAIL: %s: %zu of %zu backups, %zu guests changed\n", policies[i].name, t[i].made,
-			       possible, t[i].changed);
+			printf("FAIL: %s: %zu of %zu backups, %zu guests changed\n",
+			       policies[i].name, t[i].made, possible, t[i].changed);
 			kept = false;
 		}
 	}
@@ -326,15 +330,16 @@ static void usage(FILE *out)
 {
 	fputs("Usage: jobs [--hosts N] [--seed S]\n"
 	      "Play the nightly job by every restart policy on the bundled sample host and on\n"
-	      "N (200) generated hosts from seed S (1) on; exit 1 when a promise is broken.\n", out);
+	      "N (200) generated hosts from seed S (1) on; exit 1 when a promise is broken.\n",
+	      out);
 }
 
 int main(int argc, char *argv[])
 {
 	static const struct option longopts[] = {
 		{ "hosts", required_argument, NULL, 'n' },
-		{ "seed",  required_argument, NULL, 's' },
-		{ "help",  no_argument,       NULL, 'h' },
+		{ "seed", required_argument, NULL, 's' },
+		{ "help", no_argument, NULL, 'h' },
 		{ 0 }
 	};
 	struct total total[POLICIES] = { 0 }, sample[POLICIES] = { 0 };
@@ -369,12 +374,17 @@ int main(int argc, char *argv[])
 		if (i == 0)
 			sample_possible = can;
 		for (size_t k = 0; k < POLICIES; k++) {
-			struct plan_outcome out = play(&h, &policies[k], is_small ? &check : NULL);
+			struct plan_outcome out =
+				play(&h, &policies[k], is_small ? &check : NULL);
 
-			if (i > 0 && policies[k].style == OURS && (out.made < can || out.changed > 0))
-				fprintf(stderr, "jobs: seed %u: %s: %zu of %zu backups, %zu changed\n",
-					h.seed, policies[k].name, out.made, can, out.changed);
-			for (struct total *t = &total[k]; t; t = i == 0 && t == &total[k] ? &sample[k] : NULL) {
+			if (i > 0 && policies[k].style == OURS &&
+			    (out.made < can || out.changed > 0))
+				fprintf(stderr,
+					"jobs: seed %u: %s: %zu of %zu backups, %zu changed\n",
+					h.seed, policies[k].name, out.made, can,
+					out.changed);
+			for (struct total *t = &total[k]; t;
+			     t = i == 0 && t == &total[k] ? &sample[k] : NULL) {
 				t->made += out.made;
 				t->changed += out.changed;
 				t->interruptions += out.interruptions;
@@ -384,11 +394,11 @@ int main(int argc, char *argv[])
 	}
 	printf("the bundled sample host (10 guests):\n");
 	print_table(sample, sample_possible);
-	printf("\nthe sample and %u generated hosts (seeds %u to %u, %zu guests in all):\n", hosts, seed,
-	       seed + hosts - 1, guests);
+	printf("\nthe sample and %u generated hosts (seeds %u to %u, %zu guests in all):\n",
+	       hosts, seed, seed + hosts - 1, guests);
 	print_table(total, possible);
-	printf("\n%zu plans compared with brute force on %zu of %u hosts: %zu differ\n", check.plans, small,
-	       hosts + 1, check.wrong);
+	printf("\n%zu plans compared with brute force on %zu of %u hosts: %zu differ\n",
+	       check.plans, small, hosts + 1, check.wrong);
 	kept = is_kept(total, possible) && check.wrong == 0;
 	return kept ? 0 : 1;
 }
