@@ -180,6 +180,10 @@ static const struct {
 	  "qemu/100", "stop qemu/101 41:00.1 pf-vf; qemu/102 41:00.2 pf-vf;", 0, 0, 0, { 0 }, NULL, false },
 	{ "VFs beside each other", RUNS("101", "41:00.1") OFF("100", "41:00.2"), "qemu/100", "free",
 	  0, 0, 0, { 0 }, NULL, false },
+	{ "a VF beside a container on the PF", CT("200", "41:00.0") OFF("100", "41:00.1"), "qemu/100",
+	  "free", 0, 0, 0, { 0 }, NULL, false },
+	{ "the PF while a container is on a VF", CT("200", "41:00.1") OFF("100", "41:00.0"), "qemu/100",
+	  "stop lxc/200 41:00.1 pf-vf;", 0, 0, 0, { 0 }, NULL, false },
 	{ "a parent whose mdevs are used", MDEV("101", "hostpci0", "nvidia-63", "running", "cmdline")
 	  OFF("100", "82:00.0"), "qemu/100", "stop qemu/101 82:00.0 pf-vf;", 1, 0, 0, { 0 }, NULL, false },
 	{ "an mdev while the parent is away", RUNS("101", "82:00.0")
@@ -434,6 +438,7 @@ static const struct {
 	  "01:00.1 function qemu/100,qemu/101 1 -\n", { 0 } },
 	{ "pf-vf", RUNS("100", "41:00.1") OFF("101", "41:00.0"),
 	  "41:00.0 pf-vf qemu/100,qemu/101 1 virtual functions\n", { 0 } },
+	{ "a VF beside a container on the PF", CT("200", "41:00.0") OFF("100", "41:00.1"), "", { 0 } },
 	{ "VFs alone", RUNS("100", "41:00.1") OFF("101", "41:00.2"), "", { 0 } },
 	{ "mdev", MDEV("100", "hostpci0", "nvidia-63", "running", "cmdline")
 	  MDEV("101", "hostpci0", "nvidia-64", "stopped", "-"),
