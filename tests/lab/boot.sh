@@ -51,6 +51,7 @@ trap 'exit 130' INT TERM HUP
 shown=0
 show() {
 	lines=$(head -n "$(wc -l <"$log")" "$log" | grep -a '^lab' | tr -d '\r') || return 0
+	[ -n "$lines" ] || return 0
 	printf '%s\n' "$lines" | tail -n "+$((shown + 1))" |
 		sed 's/^lab: FAIL/FAIL/; s/^lab: /    /; /^lab-/d'
 	shown=$(printf '%s\n' "$lines" | wc -l)
