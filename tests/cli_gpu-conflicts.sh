@@ -148,6 +148,30 @@ records 'qemu/100 hostpci0 0 - - gone stopped pve1 no-mapping -'
 expect 69 gpu-conflicts --for 100
 says "mapping 'gone' has no device on this node"
 
+records 'qemu/100 hostpci0 0 - - - stopped pve1 refused -' \
+	'qemu/100 hostpci1 0 0000:02:00.0 - - stopped pve1 ok -' \
+	'qemu/101 hostpci0 0 0000:02:00.0 - - running pve1 ok cmdline'
+expect 69 gpu-conflicts --for 100
+prints ''
+says 'hostpci0: Proxmox VE refuses to start with this value'
+# It is in nobody's way, not on another node either.
+records 'qemu/101 hostpci0 0 0000:02:00.0 - m stopped pve1 ok -' \
+	'qemu/900 hostpci0 0 - - m - pve2 refused -'
+expect 0 gpu-conflicts
+prints ''
+
+# Without an IOMMU no VM gets a device; containers do.
+mkdir -p "$root/sys/class/iommu"
+cp "$dir/all" "$dir/in"
+expect 69 gpu-conflicts --for 103
+prints ''
+says 'this host has no IOMMU'
+expect 0 gpu-conflicts --for lxc/200
+expect 0 gpu-conflicts --for 101
+mkdir "$root/sys/class/iommu/dmar0"
+expect 1 gpu-conflicts --for 103
+rm -r "$root/sys/class"
+
 # Bad lines are named; a plan is not made of half the records.
 { cat "$dir/all"; printf 'qemu/109\thostpci0\n'; } >"$dir/in"
 expect 65 gpu-conflicts

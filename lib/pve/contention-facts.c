@@ -208,6 +208,22 @@ static void load_refused(struct contention_facts *f, const struct assignment *a,
 	}
 }
 
+/*
+ * PVE passes nothing through where this folder is empty (qemu-server,
+ * QemuServer/PCI.pm). The kernel makes it whether there is an IOMMU or not.
+ */
+static bool has_no_iommu(void)
+{
+	_cleanup_free_ char *path = root_path("/sys/class/iommu");
+	_cleanup_closedir_ DIR *dir = opendir(path);
+	const struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		if (*entry->d_name != '.')
+			return false;
+	return dir;
+}
+
 int contention_facts_load(struct contention_facts *f, const struct assignment *a,
 			  size_t n, const struct config *cfg, const struct guest_id *x)
 {
@@ -216,6 +232,7 @@ int contention_facts_load(struct contention_facts *f, const struct assignment *a
 	int rc;
 
 	*f = (struct contention_facts){ 0 };
+	f->no_iommu = has_no_iommu();
 	addrs = named_functions(a, n, &n_addrs);
 	rc = load_devs(f, addrs, n_addrs);
 	if (rc == 0)
@@ -265,5 +282,6 @@ struct contention_input contention_facts_input(const struct contention_facts *f,
 					  .members = f->members,
 					  .n_members = f->n_members,
 					  .refused = f->refused,
-					  .n_refused = f->n_refused };
+					  .n_refused = f->n_refused,
+					  .no_iommu = f->no_iommu };
 }

@@ -127,12 +127,15 @@ static void make_plan(const struct search *s, struct contention_plan *plan)
 		      pciaddr_compare);
 }
 
-static char *explain_refusal(const struct model_entry *e)
+static char *explain_refusal(const struct contention *c, const struct model_entry *e)
 {
 	const struct assignment *a = e->bad;
 	char addr[PCIADDR_STRLEN] = "no device";
 	char *why;
 
+	if (c->in.no_iommu)
+		return xstrdup("this host has no IOMMU (/sys/class/iommu is empty), "
+			       "without which Proxmox VE passes nothing through");
 	if (a->has_addr) {
 		pciaddr_format(&a->addr, addr);
 		if (a->is_slot)
@@ -272,7 +275,7 @@ int contention_plan(const struct contention *c, struct guest_id id,
 	bad = model_refusal(c, (unsigned)x);
 	if (bad) {
 		plan->verdict = CONTENTION_NEVER;
-		plan->why = explain_refusal(bad);
+		plan->why = explain_refusal(c, bad);
 		return 0;
 	}
 	for (size_t i = 0; i < ARRAY_SIZE(relaxed); i++) {

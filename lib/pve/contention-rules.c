@@ -181,6 +181,8 @@ const struct model_entry *model_refusal(const struct contention *c, unsigned x)
 {
 	const struct model_guest *g = &c->guests[x];
 
+	if (c->in.no_iommu && g->id.kind == GUEST_QEMU && g->n_entries > 0)
+		return &c->entries[g->entry];
 	for (size_t i = 0; i < g->n_entries; i++)
 		if (c->entries[g->entry + i].bad)
 			return &c->entries[g->entry + i];

@@ -52,6 +52,7 @@ struct contention_input {
 	size_t n_members;
 	const struct guest_id *refused;	/* not to be stopped beside never_stop: HA guests with ha = refuse */
 	size_t n_refused;
+	bool no_iommu;				/* no VM with a hostpciN can start */
 };
 
 /* What contention_input needs of this host, read for the given assignments. */
@@ -68,6 +69,7 @@ struct contention_facts {
 	size_t n_members;
 	struct guest_id *refused;
 	size_t n_refused;
+	bool no_iommu;
 };
 
 /*
