@@ -85,6 +85,41 @@ START_TEST(records_keep)
 }
 END_TEST
 
+/* What was recorded before counts where a run for vfio-pci may have been since. */
+START_TEST(older_record_is_kept)
+{
+	char nvidia[] = "nvidia", nouveau[] = "nouveau", vfio[] = "vfio-pci";
+	const struct bind_record old[] = {
+		{ at(GPU), nvidia, NULL }, { at(AUDIO), NULL, nouveau },
+		{ at("0000:05:00.0"), nvidia, NULL }, { at("0000:06:00.0"), nvidia, NULL },
+	};
+	static const char *const now[][4] = {	/* address, driver, override; the driver wanted */
+		{ GPU, "vfio-pci", "vfio-pci", "nvidia" },	/* bound already */
+		{ AUDIO, NULL, "vfio-pci", NULL },		/* killed before the probe */
+		{ "0000:05:00.0", "nouveau", "vfio-pci", "nvidia" },
+		{ "0000:06:00.0", "nouveau", NULL, "nouveau" },	/* somebody else's since */
+		{ "0000:07:00.0", "vfio-pci", NULL, "vfio-pci" },	/* not in the file */
+	};
+	struct bind_record *recs = xcalloc(ARRAY_SIZE(now), sizeof(*recs));
+	char *path = testroot_path("/state/record");
+
+	for (size_t i = 0; i < ARRAY_SIZE(now); i++) {
+		recs[i].addr = at(now[i][0]);
+		recs[i].driver = now[i][1] ? xstrdup(now[i][1]) : NULL;
+		recs[i].override = now[i][2] ? xstrdup(now[i][2]) : NULL;
+	}
+	bind_records_keep(path, vfio, recs, ARRAY_SIZE(now));	/* no file yet */
+	ck_assert_str_eq(recs[0].driver, "vfio-pci");
+	ck_assert_int_eq(bind_records_write(path, old, ARRAY_SIZE(old)), 0);
+	bind_records_keep(path, vfio, recs, ARRAY_SIZE(now));
+	for (size_t i = 0; i < ARRAY_SIZE(now); i++)
+		ck_assert_pstr_eq(recs[i].driver, now[i][3]);
+	ck_assert_str_eq(recs[1].override, "nouveau");
+	bind_records_free(recs, ARRAY_SIZE(now));
+	free(path);
+}
+END_TEST
+
 #define HEAD "#addr\tdriver\tdriver_override\n"
 #define LINE "0000:01:00.0\tnvidia\t-\n"
 
@@ -467,6 +502,7 @@ int main(void)
 	tcase_add_checked_fixture(tcase, testroot_setup, testroot_teardown);
 	tcase_add_test(tcase, group_is_recorded_without_bridges);
 	tcase_add_loop_test(tcase, records_keep, 0, 4);
+	tcase_add_test(tcase, older_record_is_kept);
 	tcase_add_loop_test(tcase, file_is_believed_or_not, 0, ARRAY_SIZE(files));
 	tcase_add_test(tcase, right_already_writes_nothing);
 	tcase_add_test(tcase, override_alone_is_put_right);

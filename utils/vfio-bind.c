@@ -193,45 +193,12 @@ static int check_users(const struct functions *f, const struct opts *o)
 	return o->force ? EX_OK : code;
 }
 
-static char *copy(const char *s)
-{
-	return s ? xstrdup(s) : NULL;
-}
-
-/*
- * A run that was killed half-way left FILE as the functions were before it, and
- * some of them changed: for those FILE is right and what is seen now is not.
- */
-static void keep_older(struct functions *f, const struct opts *o)
-{
-	struct bind_record *old = NULL;
-	size_t n = 0;
-
-	if (!o->to || bind_records_read(o->record, &old, &n) < 0)
-		return;
-	for (size_t i = 0; i < f->n; i++) {
-		struct bind_record *r = &f->recs[i];
-
-		if (r->driver && strcmp(r->driver, o->to) != 0 &&
-		    (!r->override || strcmp(r->override, o->to) != 0))
-			continue;
-		for (size_t k = 0; k < n; k++) {
-			if (pciaddr_compare(&old[k].addr, &r->addr) != 0)
-				continue;
-			free(r->driver);
-			free(r->override);
-			r->driver = copy(old[k].driver);
-			r->override = copy(old[k].override);
-		}
-	}
-	bind_records_free(old, n);
-}
-
 static int write_record(struct functions *f, const struct opts *o)
 {
 	int rc;
 
-	keep_older(f, o);
+	if (o->to)
+		bind_records_keep(o->record, o->to, f->recs, f->n);
 	if (sysfs_dry_run) {
 		printf("# record %zu functions in %s\n", f->n, o->record);
 		return EX_OK;

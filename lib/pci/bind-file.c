@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The files of bind_records_write() and bind_records_read(). */
+/* The files of bind_records_write(), bind_records_read() and bind_records_keep(). */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -96,4 +96,39 @@ int bind_records_read(const char *path, struct bind_record **recs, size_t *n)
 	*recs = list;
 	*n = used;
 	return 0;
+}
+
+static char *copy(const char *s)
+{
+	return s ? xstrdup(s) : NULL;
+}
+
+static bool may_be_ours(const struct bind_record *r, const char *driver)
+{
+	return !r->driver || strcmp(r->driver, driver) == 0 ||
+	       (r->override && strcmp(r->override, driver) == 0);
+}
+
+void bind_records_keep(const char *path, const char *driver, struct bind_record *recs,
+		       size_t n)
+{
+	struct bind_record *old = NULL;
+	size_t n_old = 0;
+
+	if (bind_records_read(path, &old, &n_old) < 0)
+		return;
+	for (size_t i = 0; i < n; i++) {
+		struct bind_record *r = &recs[i];
+
+		for (size_t k = 0; k < n_old && may_be_ours(r, driver); k++) {
+			if (pciaddr_compare(&old[k].addr, &r->addr) != 0)
+				continue;
+			free(r->driver);
+			free(r->override);
+			r->driver = copy(old[k].driver);
+			r->override = copy(old[k].override);
+			break;
+		}
+	}
+	bind_records_free(old, n_old);
 }

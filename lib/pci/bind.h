@@ -64,6 +64,14 @@ int bind_records_write(const char *path, const struct bind_record *recs, size_t 
 int bind_records_read(const char *path, struct bind_record **recs, size_t *n);
 
 /*
+ * A run that was killed half-way left a file that says how the functions were
+ * before it, and some of them bound to driver: for those the file is right and
+ * recs, as they are seen now, are not. Takes the older word for them.
+ */
+void bind_records_keep(const char *path, const char *driver, struct bind_record *recs,
+		       size_t n);
+
+/*
  * Bind every function back as its record says: driver_override is written back
  * and the driver bound that had it. One that is bound right already is left
  * alone; a driver that is not there any more leaves the function to the kernel's
