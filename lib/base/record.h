@@ -51,6 +51,10 @@ struct record_writer;
 struct record_writer *record_writer_new(FILE *out, const struct record_field *fields,
 					size_t n, const struct record_opts *opts, char **bad);
 
+/* The same on standard output, with what is wrong said: return msg_usage_error() after a NULL. */
+struct record_writer *record_stdout(const struct record_field *fields, size_t n,
+				    const struct record_opts *opts);
+
 /* Write one record; values[i] belongs to fields[i], NULL or "" is unknown ("-", null). */
 void record_put(struct record_writer *w, const char *const values[]);
 
