@@ -225,6 +225,7 @@ static void started(struct power_task *t, void *arg)
 	if (t->result == 0) {
 		if (msg_level >= 0)
 			printf("%s started (%u s)\n", t->name, t->took);
+		fflush(stdout);	/* whoever kills us now is not to hide it */
 		r->result->started++;
 		for (size_t i = 0; i < r->file->n; i++) {
 			const struct state_entry *e = &r->file->entries[i];
