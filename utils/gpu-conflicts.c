@@ -34,14 +34,17 @@ static const struct record_field conflict_fields[] = {
 };
 
 static const struct record_field plan_fields[] = {
-	{ "guest", RECORD_STRING }, { "addrs", RECORD_STRING }, { "kinds", RECORD_STRING },
+	{ "guest", RECORD_STRING },
+	{ "addrs", RECORD_STRING },
+	{ "kinds", RECORD_STRING },
 };
 
 static void usage(FILE *out)
 {
 	fputs("Usage: gpu-conflicts [OPTION]... [FILE]...\n"
-	      "Read assignment records (pve-hostpci-ls, lxc-gpu-ls) and list every contention\n"
-	      "for a GPU that could ever arise; with --for, the running guests to stop.\n\n"
+	      "Read assignment records (pve-hostpci-ls, lxc-gpu-ls) and list every\n"
+	      "contention for a GPU that could ever arise; with --for, the running guests\n"
+	      "to stop.\n\n"
 	      "  -0, --null           records end with NUL, in and out\n"
 	      "  -H, --header         first line names the fields\n"
 	      "  -j, --json           one JSON object a line\n"
@@ -50,11 +53,11 @@ static void usage(FILE *out)
 	      "  -R, --root=DIR       DIR stands for /\n"
 	      "  -r, --raw            TAB-separated on a terminal too\n"
 	      "  -v, --verbose        explain the choice on stderr\n"
-	      "      --for=GUEST      the fewest running guests to stop so that GUEST can start\n"
+	      "      --for=GUEST      the fewest running guests to stop so that GUEST starts\n"
 	      "  -h, --help           print this help and exit\n"
 	      "  -V, --version        print the version and exit\n\n"
-	      "Exit: 0 nothing, 1 some; with --for also 69 no plan can help, 75 a process of\n"
-	      "the host is in the way.\n", out);
+	      "Exit: 0 nothing, 1 some; with --for also 69 no plan can help, 75 a process\n"
+	      "of the host is in the way.\n", out);
 }
 
 /* Append what one file holds. 0, or the exit code for what was said. */
@@ -70,8 +73,8 @@ static int read_file(const char *name, bool null, struct records *all)
 		say_errno("%s", name);
 		return EX_NOINPUT;
 	}
-	rc = assignments_read(is_stdin ? stdin : opened, is_stdin ? "standard input" : name, null,
-			      &more, &n);
+	rc = assignments_read(is_stdin ? stdin : opened,
+			      is_stdin ? "standard input" : name, null, &more, &n);
 	if (n > 0) {
 		all->a = xreallocarray(all->a, all->n + n, sizeof(*all->a));
 		memcpy(all->a + all->n, more, n * sizeof(*more));
@@ -140,7 +143,9 @@ static void put_pair(const struct contention_pair *p, void *arg)
 
 static int list_all(const struct contention *c, const struct opts *opts)
 {
-	struct listing l = { writer(conflict_fields, ARRAY_SIZE(conflict_fields), &opts->record), 0 };
+	struct listing l = {
+		writer(conflict_fields, ARRAY_SIZE(conflict_fields), &opts->record), 0
+	};
 
 	if (!l.w)
 		return msg_usage_error();
@@ -164,13 +169,14 @@ static void put_stop(struct record_writer *w, const struct contention_stop *stop
 	values[0] = unit ? unit : guest_format(stop->guest, name);
 	values[1] = addrs;
 	values[2] = kinds;
-	say_info("stopping %s frees %s (%s)", values[0], addrs ? addrs : "no device", kinds);
+	say_info("stopping %s frees %s (%s)", values[0], addrs ? addrs : "no device",
+		 kinds);
 	record_put(w, values);
 	free(addrs);
 }
 
-static void explain(const struct contention *c, const char *name, const struct contention_plan *plan,
-		    struct guest_id x)
+static void explain(const struct contention *c, const char *name,
+		    const struct contention_plan *plan, struct guest_id x)
 {
 	_cleanup_free_ struct guest_id *by = NULL;
 	size_t n = contention_blockers(c, x, &by);
@@ -196,9 +202,11 @@ static void explain(const struct contention *c, const char *name, const struct c
 	free(list);
 }
 
-static int plan_for(const struct contention *c, struct guest_id x, const struct opts *opts)
+static int plan_for(const struct contention *c, struct guest_id x,
+		    const struct opts *opts)
 {
-	struct record_writer *w = writer(plan_fields, ARRAY_SIZE(plan_fields), &opts->record);
+	struct record_writer *w =
+		writer(plan_fields, ARRAY_SIZE(plan_fields), &opts->record);
 	struct contention_plan plan;
 	char name[GUEST_STRLEN];
 	int status;
@@ -221,7 +229,8 @@ static int plan_for(const struct contention *c, struct guest_id x, const struct 
 		status = EX_UNAVAILABLE;
 		break;
 	case CONTENTION_HOST:
-		say("%s cannot start now: %s; end it, or name its unit in host-services", name, plan.why);
+		say("%s cannot start now: %s; end it, or name its unit in host-services",
+		    name, plan.why);
 		status = EX_TEMPFAIL;
 		break;
 	default:
@@ -298,7 +307,8 @@ int main(int argc, char *argv[])
 	struct records all = { 0 };
 	int c, status = EX_OK;
 
-	while ((c = getopt_long(argc, argv, RECORD_SHORTOPTS "hqR:vV", longopts, NULL)) != -1) {
+	while ((c = getopt_long(argc, argv, RECORD_SHORTOPTS "hqR:vV", longopts,
+				NULL)) != -1) {
 		switch (c) {
 		case OPT_FOR: opts.guest = optarg; break;
 		case 'h': usage(stdout); return close_stdout() ? EX_OK : EX_IOERR;

@@ -71,7 +71,10 @@ static enum model_use use_of(const struct assignment *a, const struct model_fn *
 {
 	if (a->guest.kind == GUEST_LXC)
 		return USE_DRIVER;
-	/* Without mdev underneath PVE reserves the function (qemu-server, QemuServer/PCI.pm). */
+	/*
+	 * Without mdev underneath PVE reserves the function (qemu-server,
+	 * QemuServer/PCI.pm).
+	 */
 	return a->mdev_type && !(f && f->vgpu && is_vgpu_type(a->mdev_type))
 		       ? USE_MDEV
 		       : USE_FUNCTION;
@@ -85,7 +88,10 @@ static bool holds_fn(const struct model_guest *g, size_t from, unsigned fn)
 	return false;
 }
 
-/* How the entry that begins here is used: one vGPU function makes PVE take the whole of it for such. */
+/*
+ * How the entry that begins here is used: one vGPU function makes PVE take the whole of
+ * it for such.
+ */
 static enum model_use entry_use(const struct contention *c,
 				const struct assignment *const *sorted, size_t n)
 {
@@ -106,7 +112,10 @@ static enum model_use entry_use(const struct contention *c,
 	return use;
 }
 
-/* Entries and alternatives of one guest out of its sorted records; returns how many records it has. */
+/*
+ * Entries and alternatives of one guest out of its sorted records; returns how many
+ * records it has.
+ */
 static size_t build_guest(struct contention *c, const struct assignment *const *sorted,
 			  size_t n, size_t *n_entries, size_t *n_alts, size_t *n_alt_fns)
 {

@@ -96,7 +96,10 @@ static int load_types(struct contention_facts *f)
 	return n > 0 ? mdev_types_read(parents, n, &f->types, &f->n_types) : 0;
 }
 
-/* Does PVE take this function from its driver when x starts, for itself or with its group? */
+/*
+ * Does PVE take this function from its driver when x starts, for itself or with its
+ * group?
+ */
 static bool is_in_reach(const struct contention_facts *f, const struct assignment *a,
 			size_t n, const struct guest_id *x, const struct pciaddr *addr)
 {

@@ -52,7 +52,10 @@ static int compare_keyed(const void *va, const void *vb)
 	return a->fn < b->fn ? -1 : a->fn > b->fn;
 }
 
-/* Functions by group and VFs by physical function, so that no rule has to look through all. */
+/*
+ * Functions by group and VFs by physical function, so that no rule has to look through
+ * all.
+ */
 static void build_neighbours(struct contention *c)
 {
 	_cleanup_free_ struct keyed *k = xcalloc(c->n_fns + 1, sizeof(*k));

@@ -35,7 +35,10 @@ static size_t find_mapping(const struct mapped *m, size_t n, const char *name)
 	return low;
 }
 
-/* Guests of other nodes that use one of the mappings by which this function is given here. */
+/*
+ * Guests of other nodes that use one of the mappings by which this function is given
+ * here.
+ */
 static void list_elsewhere(const struct contention *c, const struct model_fn *f,
 			   const struct mapped *away, size_t n_away, struct pairs_list *l,
 			   char **detail)

@@ -106,9 +106,15 @@ bool model_mdev_fits(const struct contention *c, unsigned x, unsigned parent,
 		if (f->holds[i].use == USE_MDEV && f->holds[i].guest != x &&
 		    !c->gone[f->holds[i].guest])
 			others[n++] = f->holds[i];
-	if (!t) /* the driver is there and does not offer it; or it is away and nothing is known */
+	/*
+	 * the driver is there and does not offer it; or it is away and nothing is known
+	 */
+	if (!t)
 		return f->n_types == 0 && n == 0;
-	/* What could be made at first still can when no more have come, but for x's own of another type. */
+	/*
+	 * What could be made at first still can when no more have come, but for x's own
+	 * of another type.
+	 */
 	for (size_t i = 0; i < n_own; i++)
 		alike &= strcmp(own[i], type) == 0;
 	no_more = is_subset(others, n, f->first, f->n_first);

@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Inside of the contention modules: the model that they share. Nobody else includes it. */
+/*
+ * Inside of the contention modules: the model that they share. Nobody else includes it.
+ */
 #ifndef PVE_CONTENTION_MODEL_H
 #define PVE_CONTENTION_MODEL_H
 
 #include "pve/contention.h"
 
 enum model_use {
-	USE_FUNCTION,		/* passed through, or an NVIDIA vGPU without mdev: reserved by PVE */
+	/* passed through, or an NVIDIA vGPU without mdev: reserved by PVE */
+	USE_FUNCTION,
 	USE_MDEV,		/* an instance on the function, its parent */
 	USE_DRIVER,		/* a container, through the host driver */
 };
@@ -41,12 +44,14 @@ struct model_alt {
 	size_t fn, n_fns;	/* range in alt_fns[] */
 };
 
-struct model_entry {		/* one hostpciN; all of a container's nodes are one entry */
+/* one hostpciN; all of a container's nodes are one entry */
+struct model_entry {
 	int hostpci;		/* -1 for a container */
 	enum model_use use;
 	const char *mdev_type;	/* USE_MDEV */
 	const char *mapping;	/* NULL without */
-	const struct assignment *bad;	/* the record for which PVE refuses to start; NULL */
+	/* the record for which PVE refuses to start; NULL */
+	const struct assignment *bad;
 	size_t alt, n_alts;	/* range in alts[] */
 };
 
@@ -76,7 +81,8 @@ struct contention {
 
 enum {
 	MODEL_NONE = -1,
-	MODEL_ENTRIES_MAX = 17,		/* hostpci0 to hostpci15, and what is none of them */
+	/* hostpci0 to hostpci15, and what is none of them */
+	MODEL_ENTRIES_MAX = 17,
 };
 
 int model_guest_find(const struct contention *c, struct guest_id id);
@@ -96,16 +102,25 @@ typedef void model_hit(unsigned guest, unsigned fn, enum contention_kind kind, v
 void model_rivals(const struct contention *c, unsigned x, unsigned fn, enum model_use use,
 		  bool users, model_hit *hit, void *arg);
 /* The same for the groups of the configuration; fn is the group's index. */
-void model_declared(const struct contention *c, unsigned x, bool users, model_hit *hit, void *arg);
+void model_declared(const struct contention *c, unsigned x, bool users, model_hit *hit,
+		    void *arg);
 
-/* Can parent make one more instance of type beside those that others than x (not gone) and x itself (own) have? */
-bool model_mdev_fits(const struct contention *c, unsigned x, unsigned parent, const char *type,
+/*
+ * Can parent make one more instance of type beside those that others than x (not gone)
+ * and x itself (own) have?
+ */
+bool model_mdev_fits(const struct contention *c, unsigned x, unsigned parent,
+		     const char *type,
 		     const char *const own[], size_t n_own);
 /* Could the parent's users not all have their instances at a time? */
 bool model_mdev_scarce(const struct contention *c, unsigned parent);
 
-/* Types that g's entries before this one (index in entries[]) make on parent, into own[]; how many. */
-size_t model_own_mdevs(const struct contention *c, const struct model_guest *g, size_t before,
+/*
+ * Types that g's entries before this one (index in entries[]) make on parent, into
+ * own[]; how many.
+ */
+size_t model_own_mdevs(const struct contention *c, const struct model_guest *g,
+		       size_t before,
 		       const unsigned choice[], unsigned parent, const char *own[]);
 
 /* Fill in fns[], mates[] and vfs[] for the functions that these records name. */
@@ -113,7 +128,8 @@ void model_build_fns(struct contention *c, const struct assignment *const *a, si
 void model_hold_add(struct contention *c, struct model_hold hold);
 
 /* Does PVE see one of the alternative's functions reserved for another VM? */
-bool model_is_reserved(const struct contention *c, unsigned x, const struct model_alt *alt);
+bool model_is_reserved(const struct contention *c, unsigned x,
+		       const struct model_alt *alt);
 /* Does a hold of another guest keep the parent's driver away? */
 bool model_parent_is_taken(const struct contention *c, unsigned x, unsigned fn);
 

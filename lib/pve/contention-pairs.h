@@ -18,7 +18,8 @@ struct pairs {			/* records found so far */
 
 void pairs_list_add(struct pairs_list *l, struct guest_id id);
 /* Add who could ever use f in one of these ways (1 << enum model_use); how many. */
-size_t pairs_list_users(const struct contention *c, const struct model_fn *f, unsigned mask,
+size_t pairs_list_users(const struct contention *c, const struct model_fn *f,
+			unsigned mask,
 			struct pairs_list *l);
 /* Keep the list as a record when two guests or more are on it. Takes ids and detail. */
 void pairs_add(struct pairs *out, const struct pciaddr *addr, enum contention_kind kind,

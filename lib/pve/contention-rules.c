@@ -112,7 +112,10 @@ void model_rivals(const struct contention *c, unsigned x, unsigned fn, enum mode
 	for (size_t i = f->mate; i < f->mate + f->n_mates; i++)
 		if (c->mates[i] != fn)
 			visit_fn(&v, c->mates[i], mates, CONTENTION_IOMMU_GROUP, false);
-	/* A VM takes the driver away that the VFs live by; a container shares it with them. */
+	/*
+	 * A VM takes the driver away that the VFs live by; a container shares it with
+	 * them.
+	 */
 	if (f->pf >= 0)
 		visit_fn(&v, (unsigned)f->pf, BY_FUNCTION, CONTENTION_PF_VF, false);
 	if (use != USE_FUNCTION)

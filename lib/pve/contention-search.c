@@ -238,7 +238,9 @@ static void search_functions(struct search *s, size_t entry)
 	s->n_kept = n_kept;
 }
 
-/* Do two guests hold just the same? Then only the one with the higher VMID needs a try. */
+/*
+ * Do two guests hold just the same? Then only the one with the higher VMID needs a try.
+ */
 static bool are_twins(const struct contention *c, unsigned a, unsigned b)
 {
 	const struct model_guest *ga = &c->guests[a], *gb = &c->guests[b];

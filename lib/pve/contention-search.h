@@ -27,7 +27,8 @@ struct search {
 };
 
 /*
- * Search for guest x of model c; c, x, ignore_never and ignore_host are given, all else 0.
+ * Search for guest x of model c; c, x, ignore_never and ignore_host are given, all
+ * else is 0.
  * Where found is set, best is the plan and best_choice what PVE will choose.
  */
 void search_run(struct search *s);

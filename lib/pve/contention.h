@@ -36,9 +36,11 @@ struct contention_member {	/* a guest that the configuration's groups name */
 
 /* Everything the rules look at. Kept by reference: must outlive the model. */
 struct contention_input {
-	const struct assignment *assignments;	/* of this node and, for listing pairs, of others */
+	/* of this node and, for listing pairs, of others */
+	const struct assignment *assignments;
 	size_t n_assignments;
-	const struct pcidev *devs;		/* sorted; group, driver, physfn filled in */
+	/* sorted; group, driver, physfn filled in */
+	const struct pcidev *devs;
 	size_t n_devs;
 	const struct mdev_type *types;		/* sorted by parent, type; as of now */
 	size_t n_types;
@@ -46,11 +48,14 @@ struct contention_input {
 	const struct contention_host_user *host_users;
 	size_t n_host_users;
 	const char *node;			/* this node */
-	const struct pciaddr *vgpus;		/* functions with nvidia/ in sysfs (vGPU without mdev), sorted */
+	/* functions with nvidia/ in sysfs (vGPU without mdev), sorted */
+	const struct pciaddr *vgpus;
 	size_t n_vgpus;
-	const struct contention_member *members;	/* of this node; also those without an assignment */
+	/* of this node; also those without an assignment */
+	const struct contention_member *members;
 	size_t n_members;
-	const struct guest_id *refused;	/* not to be stopped beside never_stop: HA guests with ha = refuse */
+	/* not to be stopped beside never_stop: HA guests with ha = refuse */
+	const struct guest_id *refused;
 	size_t n_refused;
 	bool no_iommu;				/* no VM with a hostpciN can start */
 };
@@ -78,13 +83,15 @@ struct contention_facts {
  * is managed by HA, and the state of guests that only the configuration names.
  * 0 or -errno; a function that is gone is left out. contention_facts_done() in any case.
  */
-int contention_facts_load(struct contention_facts *f, const struct assignment *a, size_t n,
+int contention_facts_load(struct contention_facts *f, const struct assignment *a,
+			  size_t n,
 			  const struct config *cfg, const struct guest_id *x);
 void contention_facts_done(struct contention_facts *f);
 /* The input made of them; node is kept. */
 struct contention_input contention_facts_input(const struct contention_facts *f,
 					       const struct assignment *a, size_t n,
-					       const struct config *cfg, const char *node);
+					       const struct config *cfg,
+					       const char *node);
 
 struct contention;
 struct contention *contention_new(const struct contention_input *in);
@@ -96,12 +103,17 @@ struct contention_pair {	/* one conflict record */
 	const struct guest_id *guests;	/* sorted by guest_compare(), 2 or more */
 	size_t n_guests;
 	size_t running;			/* how many of them run now */
-	const char *detail;		/* "group 14", "parent 0000:82:00.0 nvidia-63", mapping name */
+	/* "group 14", "parent 0000:82:00.0 nvidia-63", mapping name */
+	const char *detail;
 };
 
-/* Every contention that could ever arise, sorted by address, name of the kind. Returns how many. */
+/*
+ * Every contention that could ever arise, sorted by address, name of the kind. Returns
+ * how many.
+ */
 size_t contention_pairs(const struct contention *c,
-			void (*each)(const struct contention_pair *p, void *arg), void *arg);
+			void (*each)(const struct contention_pair *p, void *arg),
+			void *arg);
 
 enum contention_verdict {
 	CONTENTION_FREE,	/* nothing to stop */
@@ -112,7 +124,8 @@ enum contention_verdict {
 
 struct contention_stop {
 	struct guest_id guest;	/* vmid 0 for a host service */
-	const char *unit;	/* host service to stop, owned by the config; NULL for a guest */
+	/* host service to stop, owned by the config; NULL for a guest */
+	const char *unit;
 	struct pciaddr *addrs;	/* owned; what it holds that x needs, sorted */
 	size_t n_addrs;
 	unsigned kinds;		/* of enum contention_kind */
@@ -120,10 +133,12 @@ struct contention_stop {
 
 struct contention_plan {
 	enum contention_verdict verdict;
-	struct contention_stop *stops;	/* owned, sorted by guest_compare(), host services last */
+	/* owned, sorted by guest_compare(), host services last */
+	struct contention_stop *stops;
 	size_t n;
 	char *why;		/* owned; for NEVER and HOST */
-	struct pciaddr *chosen;	/* owned; what PVE will choose with the stops done, mdev parents too; sorted */
+	/* owned; what PVE will choose with the stops done, mdev parents too; sorted */
+	struct pciaddr *chosen;
 	size_t n_chosen;
 };
 
@@ -133,14 +148,16 @@ struct contention_plan {
  * the VMIDs in descending order, the first difference decides).
  * 0, or -ENOENT when x is not in the assignments (then: CONTENTION_FREE, it has no GPU).
  */
-int contention_plan(const struct contention *c, struct guest_id x, struct contention_plan *plan);
+int contention_plan(const struct contention *c, struct guest_id x,
+		    struct contention_plan *plan);
 void contention_plan_done(struct contention_plan *plan);
 
 /*
  * Who of the running guests blocks x as things stand: allocated, sorted, may be
  * empty. Where PVE would find no free device at all: those that hold what x could use.
  */
-size_t contention_blockers(const struct contention *c, struct guest_id x, struct guest_id **guests);
+size_t contention_blockers(const struct contention *c, struct guest_id x,
+			   struct guest_id **guests);
 
 /*
  * The model's own state, for looking ahead: guests go down and come up in the
@@ -149,7 +166,10 @@ size_t contention_blockers(const struct contention *c, struct guest_id x, struct
  */
 bool contention_guest_up(struct contention *c, struct guest_id x);
 void contention_guest_down(struct contention *c, struct guest_id x);
-/* Count x, who runs, as if it were gone, without its forgetting what it holds; and as running again. */
+/*
+ * Count x, who runs, as if it were gone, without its forgetting what it holds; and as
+ * running again.
+ */
 void contention_guest_hide(struct contention *c, struct guest_id x, bool hide);
 bool contention_is_running(const struct contention *c, struct guest_id x);
 /* Has x a GPU at all (an assignment on this node)? */
@@ -157,8 +177,12 @@ bool contention_has_gpu(const struct contention *c, struct guest_id x);
 /* Could PVE give x one device or another (a mapping with alternatives)? */
 bool contention_has_choice(const struct contention *c, struct guest_id x);
 
-/* Every guest, running or not, that could ever stand in x's way; allocated, sorted, may be empty. */
-size_t contention_rivals(const struct contention *c, struct guest_id x, struct guest_id **guests);
+/*
+ * Every guest, running or not, that could ever stand in x's way; allocated, sorted, may
+ * be empty.
+ */
+size_t contention_rivals(const struct contention *c, struct guest_id x,
+			 struct guest_id **guests);
 
 const char *contention_kind_name(enum contention_kind kind);
 /* "function,mdev", sorted: allocated. */

@@ -145,7 +145,10 @@ static void restart(struct play *p, const struct guest_id *after, size_t next)
 		p->t += job->start_s;
 }
 
-/* The guardian, while a backup goes on until end: nobody waits longer than max_wait. Returns the end. */
+/*
+ * The guardian, while a backup goes on until end: nobody waits longer than max_wait.
+ * Returns the end.
+ */
 static double watch(struct play *p, const struct guest_id *in_backup, double end)
 {
 	struct plan_job *job = p->job;
@@ -195,7 +198,10 @@ static bool push_through(struct play *p, struct guest_id x)
 	for (size_t i = 0; i < n; i++)
 		if (by[i].kind == GUEST_QEMU)
 			return false;
-	/* PVE does not look at containers: it tears the driver off, and they are no use until they start again. */
+	/*
+	 * PVE does not look at containers: it tears the driver off, and they are no use
+	 * until they start again.
+	 */
 	for (size_t i = 0; i < n; i++) {
 		struct plan_guest *g = find_guest(job, &by[i]);
 

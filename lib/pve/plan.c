@@ -35,7 +35,10 @@ static size_t most_up(struct contention *c, struct guest_id *ids, size_t n,
 	return best;
 }
 
-/* The most of ours not up yet that could still start, once the backup that goes on is over. */
+/*
+ * The most of ours not up yet that could still start, once the backup that goes on is
+ * over.
+ */
 static size_t most_of(const struct plan_restart *p, const struct plan_guest *const ours[],
 		      const bool up[], size_t n)
 {
@@ -84,7 +87,10 @@ static bool has_to_wait(const struct plan_restart *p, const struct plan_guest *g
 		       ? p->n
 		       : i + p->lookahead;
 	if (p->now - g->stopped_at >= p->max_wait)
-		/* Not even then only to be stopped again by the next backup: it may begin this second. */
+		/*
+		 * Not even then only to be stopped again by the next backup: it may
+		 * begin this second.
+		 */
 		last = i < p->n ? i + 1 : p->n;
 	else if (p->policy == CONFIG_RESTART_JOB_END)
 		return true;

@@ -29,7 +29,10 @@ struct brute {
 void brute_start(struct brute *b, struct host *h);
 /* What the cards can really make now, for the view's available_instances. */
 int brute_really_available(const struct host *h, int type);
-/* Bring guest x up where PVE could and nobody blocks it (host users do not count); false leaves it down. */
+/*
+ * Bring guest x up where PVE could and nobody blocks it (host users do not count); false
+ * leaves it down.
+ */
 bool brute_up(const struct brute *b, int x);
 void brute_down(const struct brute *b, int x);
 bool brute_can_do(const struct host *h);

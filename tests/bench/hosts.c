@@ -288,7 +288,10 @@ static double draw_duration(struct dice *d, bool container, double speed)
 
 enum { NO_GPU = -1, HOST_DRIVER = -2 };
 
-/* What every guest is to have: a card's number, HOST_DRIVER (containers) or NO_GPU; in VMID order. */
+/*
+ * What every guest is to have: a card's number, HOST_DRIVER (containers) or NO_GPU; in
+ * VMID order.
+ */
 static int draw_demand(struct dice *d, const struct park *p, int want[])
 {
 	static const int sharers[] = { 15, 55, 80, 92, 100 };

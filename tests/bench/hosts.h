@@ -7,8 +7,15 @@
 #include "pve/plan.h"
 
 enum {
-	HOST_FNS = 48, HOST_TYPES = 24, HOST_GUESTS = 32, HOST_ENTRIES = 4, HOST_ALTS = 12, HOST_ALT_FNS = 4,
-	HOST_HOLDS = 24, HOST_GROUPS = 2, HOST_USERS = 4,
+	HOST_FNS = 48,
+	HOST_TYPES = 24,
+	HOST_GUESTS = 32,
+	HOST_ENTRIES = 4,
+	HOST_ALTS = 12,
+	HOST_ALT_FNS = 4,
+	HOST_HOLDS = 24,
+	HOST_GROUPS = 2,
+	HOST_USERS = 4,
 };
 
 struct host_fn {
@@ -35,7 +42,8 @@ struct host_alt {
 struct host_entry {
 	int n_alts;
 	struct host_alt alt[HOST_ALTS];
-	int type;		/* wanted mdev type, see host_type_name(); -1 for a function */
+	/* wanted mdev type, see host_type_name(); -1 for a function */
+	int type;
 	int mapping;		/* -1 */
 };
 

@@ -114,7 +114,10 @@ static void finish(struct check *c, bool made)
 	c->x = -1;
 }
 
-/* The kvm of the backup starts after the stops; a guardian's start may come while it runs. */
+/*
+ * The kvm of the backup starts after the stops; a guardian's start may come while it
+ * runs.
+ */
 static void begin_kvm(struct check *c)
 {
 	if (c->x >= 0 && !c->host.guest[c->x].running && c->want.exists)
