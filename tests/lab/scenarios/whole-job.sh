@@ -53,6 +53,8 @@ killed_in_backup() {
 	kill -s KILL -- "-$(worker_pid)"
 	check "the guardian starts qemu/100 again" within 120 runs qemu/100
 	check "the paused kvm of qemu/101 is gone" within 30 off qemu/101
+	check "journalctl -t vzdump-gpu-hook tells of both" \
+		said 'qemu/101: ending the paused kvm' -t vzdump-gpu-hook
 	after_kill
 }
 
@@ -67,6 +69,7 @@ killed_in_start() {
 		systemctl is-active pve-gpu-start-100.service
 	kill -s KILL -- "-$(worker_pid)"
 	check "qemu/100 comes up all the same" within 60 runs qemu/100
+	check "nobody says that it did not start" not said 'qemu/100 not started' -t vzdump-gpu-hook
 	check "it was started once" test "$(calls | grep -c '^qm start 100')" -eq $((starts + 1))
 	after_kill
 }
