@@ -10,7 +10,8 @@
  *               card is taken from the host's driver are broken from then on.
  * naive         the widely used hook's: when an off guest is met, everything that
  *               runs and could ever contend with it is stopped, and stays down until
- *               the job's end.
+ *               the job's end. It knows no never-stop, and so makes some backups that
+ *               nobody else may make.
  * early, last, job-end
  *               the suite's, with max-wait 15 min where nothing else is said.
  * clairvoyant   stops like the suite, but knows which guests the job backs up and how
