@@ -25,12 +25,12 @@ static void usage(FILE *out)
 	fputs("Usage: gpu-procs [-0Hjr] [-o LIST] [-g GUEST | -c ID] [ADDR...]\n"
 	      "List processes that have a GPU's device node open; exit 1 for none.\n\n"
 	      "  -0, --null           end records with NUL, not newline\n"
-	      "  -H, --header         begin with the fields' names\n"
+	      "  -H, --header         begin with the names of the fields\n"
 	      "  -R, --root=DIR       use DIR as the system root\n"
 	      "  -c, --container=ID   only processes of this container\n"
 	      "  -g, --guest=GUEST    only processes of this guest (qemu/100, lxc/200)\n"
 	      "  -j, --json           print one JSON object a line\n"
-	      "  -o, --output=LIST    these fields: pid,comm,addr,nodes,owner\n"
+	      "  -o, --output=LIST    print these fields, in this order\n"
 	      "  -q, --quiet          no warnings\n"
 	      "  -r, --raw            TAB-separated on a terminal too\n"
 	      "  -v, --verbose        say more\n"
@@ -164,7 +164,6 @@ int main(int argc, char *argv[])
 	struct record_opts ropts = { 0 };
 	struct filter f = { 0 };
 	struct record_writer *w = NULL;
-	_cleanup_free_ char *bad = NULL;
 	int c, code;
 
 	while ((c = getopt_long(argc, argv, RECORD_SHORTOPTS "R:c:g:qvhV", longopts,
@@ -184,14 +183,9 @@ int main(int argc, char *argv[])
 	}
 	code = parse_operands(&f, argv + optind);
 	if (code == EX_OK) {
-		w = record_writer_new(stdout, fields, ARRAY_SIZE(fields), &ropts, &bad);
-		if (!w) {
-			if (bad)
-				say("%s: no such field", bad);
-			else
-				say("--json excludes --null and --header");
+		w = record_stdout(fields, ARRAY_SIZE(fields), &ropts);
+		if (!w)
 			code = msg_usage_error();
-		}
 	}
 	if (code == EX_OK)
 		code = list(w, &f);

@@ -43,17 +43,16 @@ static void usage(FILE *out)
 	fputs("Usage: guest-stop [-fnqv] [-P N] [-t SECONDS] [-R DIR] GUEST...\n"
 	      "Shut guests (100, qemu/100, lxc/200) and host services (unit/NAME) down,\n"
 	      "several at a time, and wait until they and their devices are gone.\n\n"
-	      "  -f, --force        end a guest the hard way after its time\n"
-	      "  -n, --dry-run      print the commands, run none\n"
-	      "  -P, --parallel=N   stop up to N at a time (4)\n"
-	      "  -q, --quiet        errors only\n"
-	      "  -R, --root=DIR     use DIR as the system root (with -n)\n"
-	      "  -t, --timeout=SECONDS\n"
-	      "                     how long a guest without a time of its own (startup:\n"
-	      "                     down=) may take; default: stop-timeout, 180\n"
-	      "  -v, --verbose      show what qm and pct print\n"
-	      "  -h, --help         print this help and exit\n"
-	      "  -V, --version      print the version and exit\n", out);
+	      "  -P, --parallel=N       stop up to N at a time (4)\n"
+	      "  -R, --root=DIR         use DIR as the system root (with -n)\n"
+	      "  -f, --force            end a guest the hard way after its time\n"
+	      "  -n, --dry-run          print the commands, run none\n"
+	      "  -q, --quiet            errors only\n"
+	      "  -t, --timeout=SECONDS  how long a guest without a time of its own (startup:\n"
+	      "                         down=) may take; default: stop-timeout, 180\n"
+	      "  -v, --verbose          show what qm and pct print\n"
+	      "  -h, --help             print this help and exit\n"
+	      "  -V, --version          print the version and exit\n", out);
 }
 
 static void fail(struct stop *s, int code)

@@ -23,26 +23,13 @@ static void usage(FILE *out)
 	      "What pve-gpu-hooks status, plan and example print; chosen: the functions\n"
 	      "that PVE would pass to a VM once nobody is in its way.\n\n"
 	      "  -0, --null         end records with NUL, not newline\n"
-	      "  -H, --header       print the field names first\n"
+	      "  -H, --header       begin with the names of the fields\n"
+	      "  -R, --root=DIR     use DIR as the system root\n"
 	      "  -j, --json         print one JSON object a line\n"
 	      "  -o, --output=LIST  print these fields, in this order\n"
 	      "  -r, --raw          TAB-separated on a terminal too\n"
-	      "  -R, --root=DIR     use DIR as the system root\n"
 	      "  -h, --help         print this help and exit\n"
 	      "  -V, --version      print the version and exit\n", out);
-}
-
-static struct record_writer *writer(const struct record_field *fields, size_t n,
-				    const struct record_opts *opts)
-{
-	_cleanup_free_ char *bad = NULL;
-	struct record_writer *w = record_writer_new(stdout, fields, n, opts, &bad);
-
-	if (!w && bad)
-		say("there is no field %s", bad);
-	else if (!w)
-		say("--json goes with neither --null nor --header");
-	return w;
 }
 
 static int show_status(const struct hostmodel *m, const struct record_opts *opts)
@@ -51,7 +38,7 @@ static int show_status(const struct hostmodel *m, const struct record_opts *opts
 		{ "level", RECORD_STRING }, { "topic", RECORD_STRING },
 		{ "what", RECORD_STRING }, { "why", RECORD_STRING },
 	};
-	struct record_writer *w = writer(fields, ARRAY_SIZE(fields), opts);
+	struct record_writer *w = record_stdout(fields, ARRAY_SIZE(fields), opts);
 	struct findings f;
 	size_t failed = 0;
 
@@ -149,7 +136,7 @@ static int show_plan(const struct hostmodel *m, const struct record_opts *opts)
 	int err;
 
 	if (!text) {
-		w = writer(fields, ARRAY_SIZE(fields), opts);
+		w = record_stdout(fields, ARRAY_SIZE(fields), opts);
 		if (!w)
 			return msg_usage_error();
 	}

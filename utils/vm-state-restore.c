@@ -35,20 +35,20 @@ static void usage(FILE *out)
 	      "       vm-state-restore [...] --recover [--no-lock] | --boot | --guard PID\n"
 	      "Start again what FILE (default: the journal of guests stopped for a\n"
 	      "backup) says must run and does not.\n\n"
-	      "      --after=GUEST    the backup of GUEST has ended: start whom no later one needs down\n"
-	      "      --boot           start what a power loss in a job kept down\n"
-	      "      --guard=PID      watch vzdump's process PID; recover when it is gone\n"
-	      "  -n, --dry-run        print the commands, run none\n"
-	      "      --no-lock        the caller has vzdump's lock (with --recover)\n"
-	      "  -P, --parallel=N     start up to N guests at a time (4)\n"
-	      "      --policy=POLICY  instead of restart in the configuration\n"
-	      "  -q, --quiet          errors only\n"
-	      "      --recover        put right what a dead job left behind\n"
-	      "  -R, --root=DIR       use DIR as the system root (with -n)\n"
+	      "  -P, --parallel=N       start up to N guests at a time (4)\n"
+	      "  -R, --root=DIR         use DIR as the system root (with -n)\n"
+	      "  -n, --dry-run          print the commands, run none\n"
+	      "  -q, --quiet            errors only\n"
 	      "  -t, --timeout=SECONDS  time limit of each start (300)\n"
-	      "  -v, --verbose        tell more\n"
-	      "  -h, --help           print this help and exit\n"
-	      "  -V, --version        print the version and exit\n", out);
+	      "  -v, --verbose          say more\n"
+	      "      --after=GUEST      GUEST's backup is over: start whom no later one bars\n"
+	      "      --boot             start what a power loss in a job kept down\n"
+	      "      --guard=PID        watch vzdump's process PID; recover when it is gone\n"
+	      "      --no-lock          the caller has vzdump's lock (with --recover)\n"
+	      "      --policy=POLICY    instead of restart in the configuration\n"
+	      "      --recover          put right what a dead job left behind\n"
+	      "  -h, --help             print this help and exit\n"
+	      "  -V, --version          print the version and exit\n", out);
 }
 
 static bool parse_number(const char *text, unsigned long min, unsigned long max,

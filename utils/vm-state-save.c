@@ -33,16 +33,16 @@ static void usage(FILE *out)
 	      "       vm-state-save --journal GUEST REASON | --forget GUEST [REASON]\n"
 	      "Record which guests of this node run: into FILE (the suite's own state\n"
 	      "file when none is named), or as records to standard output (-).\n\n"
-	      "      --journal      note GUEST as stopped for a backup; REASON is\n"
-	      "                     conflict:GUEST, vzdump or backup\n"
-	      "      --forget       take GUEST's entries out of the journal\n"
 	      "  -0, --null         end records with NUL, not newline\n"
-	      "  -H, --header       first line names the fields\n"
+	      "  -H, --header       begin with the names of the fields\n"
+	      "  -R, --root=DIR     use DIR as the system root\n"
 	      "  -j, --json         print one JSON object a line\n"
-	      "  -o, --output=LIST  fields to print, in this order\n"
+	      "  -o, --output=LIST  print these fields, in this order\n"
 	      "  -q, --quiet        no warnings\n"
 	      "  -r, --raw          TAB-separated on a terminal too\n"
-	      "  -R, --root=DIR     use DIR as the system root\n"
+	      "      --forget       take GUEST's entries out of the journal\n"
+	      "      --journal      note GUEST as stopped for a backup; REASON is\n"
+	      "                     conflict:GUEST, vzdump or backup\n"
 	      "  -h, --help         print this help and exit\n"
 	      "  -V, --version      print the version and exit\n", out);
 }
@@ -99,17 +99,10 @@ static int collect(struct state_file *f, char *const names[], size_t n_names)
 
 static int print(const struct state_file *f, const struct record_opts *opts)
 {
-	_cleanup_free_ char *bad = NULL;
-	struct record_writer *w =
-		record_writer_new(stdout, fields, ARRAY_SIZE(fields), opts, &bad);
+	struct record_writer *w = record_stdout(fields, ARRAY_SIZE(fields), opts);
 
-	if (!w) {
-		if (bad)
-			say("no such field: %s", bad);
-		else
-			say("-j excludes -0 and -H");
+	if (!w)
 		return msg_usage_error();
-	}
 	for (size_t i = 0; i < f->n; i++) {
 		const struct state_entry *e = &f->entries[i];
 		char pid[16] = "", start[24] = "";

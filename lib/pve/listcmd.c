@@ -76,18 +76,12 @@ static void put(const struct assignment *a, void *arg)
 static int run(const struct listcmd *cmd, const struct record_opts *opts,
 	       const struct assignment_query *q)
 {
-	_cleanup_free_ char *bad = NULL;
-	struct record_writer *w = record_writer_new(stdout, assignment_fields,
-						    ASSIGNMENT_FIELDS, opts, &bad);
+	struct record_writer *w =
+		record_stdout(assignment_fields, ASSIGNMENT_FIELDS, opts);
 	int rc;
 
-	if (!w) {
-		if (bad)
-			say("%s: no such field", bad);
-		else
-			say("-j does not go with -0 or -H");
+	if (!w)
 		return msg_usage_error();
-	}
 	rc = cmd->resolve(q, put, w);
 	record_writer_free(w);
 	if (!close_stdout())
