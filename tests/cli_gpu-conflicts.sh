@@ -196,7 +196,7 @@ expect 64 gpu-conflicts --for ../100
 says 'not a guest: ../100'
 expect 64 gpu-conflicts -j -0
 expect 64 gpu-conflicts -o nothing
-says 'no such field: nothing'
+says 'nothing: no such field'
 expect 0 gpu-conflicts --help
 [ "$(wc -l <"$dir/out")" -le 24 ] || fail 'help is long'
 expect 0 gpu-conflicts -V

@@ -45,14 +45,14 @@ static void usage(FILE *out)
 	      "Read assignment records (pve-hostpci-ls, lxc-gpu-ls) and list every\n"
 	      "contention for a GPU that could ever arise; with --for, the running guests\n"
 	      "to stop.\n\n"
-	      "  -0, --null           records end with NUL, in and out\n"
-	      "  -H, --header         first line names the fields\n"
-	      "  -j, --json           one JSON object a line\n"
-	      "  -o, --output=LIST    fields to print, in this order\n"
+	      "  -0, --null           records end with NUL, not newline, in and out\n"
+	      "  -H, --header         begin with the names of the fields\n"
+	      "  -R, --root=DIR       use DIR as the system root\n"
+	      "  -j, --json           print one JSON object a line\n"
+	      "  -o, --output=LIST    print these fields, in this order\n"
 	      "  -q, --quiet          no warnings\n"
-	      "  -R, --root=DIR       DIR stands for /\n"
 	      "  -r, --raw            TAB-separated on a terminal too\n"
-	      "  -v, --verbose        explain the choice on stderr\n"
+	      "  -v, --verbose        explain the choice\n"
 	      "      --for=GUEST      the fewest running guests to stop so that GUEST starts\n"
 	      "  -h, --help           print this help and exit\n"
 	      "  -V, --version        print the version and exit\n\n"
@@ -89,19 +89,6 @@ static int read_file(const char *name, bool null, struct records *all)
 		return EX_IOERR;
 	}
 	return EX_OK;
-}
-
-static struct record_writer *writer(const struct record_field *fields, size_t n,
-				    const struct record_opts *opts)
-{
-	_cleanup_free_ char *bad = NULL;
-	struct record_writer *w = record_writer_new(stdout, fields, n, opts, &bad);
-
-	if (!w && bad)
-		say("no such field: %s", bad);
-	else if (!w)
-		say("--json goes with neither --null nor --header");
-	return w;
 }
 
 struct listing {
@@ -144,7 +131,7 @@ static void put_pair(const struct contention_pair *p, void *arg)
 static int list_all(const struct contention *c, const struct opts *opts)
 {
 	struct listing l = {
-		writer(conflict_fields, ARRAY_SIZE(conflict_fields), &opts->record), 0
+		record_stdout(conflict_fields, ARRAY_SIZE(conflict_fields), &opts->record), 0
 	};
 
 	if (!l.w)
@@ -206,7 +193,7 @@ static int plan_for(const struct contention *c, struct guest_id x,
 		    const struct opts *opts)
 {
 	struct record_writer *w =
-		writer(plan_fields, ARRAY_SIZE(plan_fields), &opts->record);
+		record_stdout(plan_fields, ARRAY_SIZE(plan_fields), &opts->record);
 	struct contention_plan plan;
 	char name[GUEST_STRLEN];
 	int status;
