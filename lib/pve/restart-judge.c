@@ -68,6 +68,11 @@ static void set(struct candidate *c, enum verdict verdict, const char *fmt, ...)
 	va_end(ap);
 }
 
+static bool is_overdue(const struct restart *r, const struct state_entry *e)
+{
+	return e->since + (int64_t)r->opts->config->max_wait * 60 <= time(NULL);
+}
+
 static void judge_running(const struct restart *r, struct candidate *c)
 {
 	const struct state_entry *e = c->entry;
@@ -87,6 +92,24 @@ static void judge_running(const struct restart *r, struct candidate *c)
 	}
 }
 
+/*
+ * Guests that have not waited for long are looked at as well: nobody who starts
+ * may take what they need later. plan_restart() keeps them down.
+ */
+static bool may_be_overdue(const struct restart *r, const struct state_entry *e)
+{
+	static const char conflict[] = "conflict:";
+	struct guest_id with;
+
+	if (!e->reason || strncmp(e->reason, conflict, sizeof(conflict) - 1) != 0)
+		return false;
+	if (e->is_guest)
+		return true;
+	return is_overdue(r, e) &&
+	       !(guest_parse(e->reason + sizeof(conflict) - 1, &with) &&
+		 is_in_backup(r, with));
+}
+
 static void judge(const struct restart *r, struct candidate *c)
 {
 	const struct state_entry *e = c->entry;
@@ -102,9 +125,7 @@ static void judge(const struct restart *r, struct candidate *c)
 		if (other->verdict == VERDICT_START &&
 		    strcmp(other->entry->name, e->name) == 0)
 			return;		/* stopped for two reasons, started once */
-	if (r->opts->overdue_only
-	    && (e->since + (int64_t)r->opts->config->max_wait * 60 > time(NULL)
-		|| !e->reason || strncmp(e->reason, "conflict:", 9) != 0))
+	if (r->opts->overdue_only && !may_be_overdue(r, e))
 		return;
 	c->verdict = VERDICT_START;
 	if (!e->is_guest)
@@ -222,14 +243,21 @@ static void decide_units(struct restart *r, const struct plan_guest *guests)
 	for (size_t i = 0; i < r->n; i++) {
 		struct candidate *c = &r->cands[i];
 
-		if (c->guest || c->verdict != VERDICT_START
-		    || c->entry->since + (int64_t)o->config->max_wait * 60 <= time(NULL))
+		if (c->guest || c->verdict != VERDICT_START || is_overdue(r, c->entry))
 			continue;
 		if (o->policy == CONFIG_RESTART_JOB_END || later) {
 			set(c, VERDICT_WAIT, "backup");
 			c->because = next;
 		}
 	}
+}
+
+static const struct guest_id *backup_of_off_guest(const struct restart *r)
+{
+	for (size_t i = 0; i < r->file->n; i++)
+		if (r->file->entries[i].is_guest && state_is_backup(&r->file->entries[i]))
+			return &r->file->entries[i].id;
+	return NULL;
 }
 
 static void decide(struct restart *r)
@@ -253,14 +281,17 @@ static void decide(struct restart *r)
 			.n = r->n_guests, .policy = r->opts->policy,
 			.lookahead = r->opts->config->lookahead,
 			.max_wait = (int64_t)r->opts->config->max_wait * 60,
-			.now = time(NULL), .after = r->opts->after };
+			.now = time(NULL), .after = r->opts->after,
+			.overdue_only = r->opts->overdue_only,
+			.in_backup = backup_of_off_guest(r) };
 
 		plan_restart(&p, &decisions, &n);
 	}
 	for (size_t i = 0; i < n; i++)
 		take_decision(r, &decisions[i]);
-	for (size_t i = 0; i < r->n && !r->contention && r->opts->after; i++)
-		if (r->cands[i].verdict == VERDICT_START)
+	for (size_t i = 0; i < r->n && !r->contention; i++)
+		if ((r->opts->after || r->opts->overdue_only) &&
+		    r->cands[i].verdict == VERDICT_START)
 			set(&r->cands[i], VERDICT_WAIT, "backup");	/* the end of the job is safe */
 	decide_units(r, guests);
 }
