@@ -41,6 +41,28 @@ START_TEST(text_and_control_bytes)
 }
 END_TEST
 
+static const struct {
+	const char *text, *want;
+} shown[] = {
+	{ "\xe2\x82\xac \xf0\x9f\x98\x80", "\xe2\x82\xac \xf0\x9f\x98\x80" },
+	{ "\xc2\xa0", "\xc2\xa0" },
+	{ "a\xc2\x9b" "31m", "a\\xc2\\x9b31m" },	/* CSI */
+	{ "\x9b\x9b" "31m", "\\x9b\\x9b31m" },
+	{ "\xe9t\xe9", "\\xe9t\\xe9" },		/* Latin 1 */
+	{ "\xe2\x82", "\\xe2\\x82" },		/* cut short */
+	{ "\xc0\x9b", "\\xc0\\x9b" },		/* longer than need be */
+	{ "", "" },
+};
+
+START_TEST(what_a_terminal_would_obey_is_shown)
+{
+	_cleanup_free_ char *want = xasprintf("check_msg: %s\n", shown[_i].want);
+
+	say("%s", shown[_i].text);
+	assert_said(want);
+}
+END_TEST
+
 START_TEST(errno_is_last_and_kept)
 {
 	errno = EACCES;
@@ -169,6 +191,8 @@ int main(void)
 
 	tcase_add_checked_fixture(tcase, capture, done);
 	tcase_add_test(tcase, text_and_control_bytes);
+	tcase_add_loop_test(tcase, what_a_terminal_would_obey_is_shown, 0,
+			    ARRAY_SIZE(shown));
 	tcase_add_test(tcase, errno_is_last_and_kept);
 	tcase_add_loop_test(tcase, level_decides, 0, ARRAY_SIZE(levels));
 	tcase_add_loop_test(tcase, journal_gets_priorities, 0, 2);

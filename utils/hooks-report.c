@@ -10,6 +10,7 @@
 #include "base/msg.h"
 #include "base/record.h"
 #include "base/root.h"
+#include "base/text.h"
 #include "base/xalloc.h"
 #include "pve/protection.h"
 #include "pve/rehearsal.h"
@@ -59,6 +60,12 @@ static int show_status(const struct hostmodel *m, const struct record_opts *opts
 	return failed ? EXIT_UNPROTECTED : EX_OK;
 }
 
+/* What others wrote into jobs.cfg and vzdump.conf. */
+static void put_text(const char *text)
+{
+	text_put_shown(stdout, text);
+}
+
 static void print_steps(const struct rehearsal *r, const char *schedule)
 {
 	static const char *const ways[] = {
@@ -72,9 +79,13 @@ static void print_steps(const struct rehearsal *r, const char *schedule)
 		const struct rehearsal_step *s = &r->steps[i];
 		char name[GUEST_STRLEN];
 
-		printf("%-8s %-12s ", schedule, guest_format(s->guest, name));
+		put_text(schedule);
+		printf("%*s %-12s ", strlen(schedule) < 8 ? 8 - (int)strlen(schedule) : 0,
+		       "", guest_format(s->guest, name));
 		if (s->failed)
-			printf("FAILS: %s", s->why ? s->why : "its GPU is in use");
+			fputs("FAILS: ", stdout);
+		if (s->failed)
+			put_text(s->why ? s->why : "its GPU is in use");
 		else
 			fputs(ways[s->way], stdout);
 		if (s->stops && !s->failed)
@@ -106,9 +117,14 @@ static void show_job(const struct hostmodel *m, const struct job *job,
 				s->stops, s->starts, s->why });
 	}
 	if (!w) {
-		printf("%s: mode %s%s%s\n", job->id, r.mode,
-		       r.hooked ? "" : ", without the hook: it has a script of its own, ",
-		       r.hooked ? "" : job->script);
+		put_text(job->id);
+		fputs(": mode ", stdout);
+		put_text(r.mode);
+		if (!r.hooked) {
+			fputs(", without the hook: it has a script of its own, ", stdout);
+			put_text(job->script);
+		}
+		putchar('\n');
 		print_steps(&r, job->schedule ? job->schedule : "-");
 		printf("%zu of %zu backed up, %zu interruption%s, ", r.n - failed, r.n,
 		       r.outcome.interruptions, r.outcome.interruptions == 1 ? "" : "s");

@@ -10,6 +10,7 @@
 
 #include "base/cleanup.h"
 #include "base/msg.h"
+#include "base/text.h"
 
 int msg_level;
 
@@ -37,14 +38,7 @@ static void put_line(FILE *out, int priority, const char *text, int err)
 	if (stderr_is_journal())
 		fprintf(out, "<%d>", priority);
 	fprintf(out, "%s: ", program_invocation_short_name);
-	for (; *text; text++) {
-		unsigned char c = (unsigned char)*text;
-
-		if (c < 0x20 || c == 0x7f)
-			fprintf(out, "\\x%02x", c);
-		else
-			fputc(c, out);
-	}
+	text_put_shown(out, text);
 	if (err)
 		fprintf(out, ": %s", strerror(err));
 	fputc('\n', out);

@@ -8,6 +8,7 @@
 #include "base/msg.h"
 #include "base/record.h"
 #include "base/table.h"
+#include "base/text.h"
 #include "base/xalloc.h"
 
 struct record_writer {
@@ -49,46 +50,13 @@ void record_escape(FILE *out, const char *s)
 	escape(out, s);
 }
 
-/* Length of the well-formed UTF-8 sequence at s (RFC 3629, table 3-7); 0 for none. */
-static size_t utf8_length(const unsigned char *s)
-{
-	unsigned char low = 0x80, high = 0xbf;
-	size_t more;
-
-	if (*s < 0x80)
-		return 1;
-	if (*s >= 0xc2 && *s <= 0xdf)
-		more = 1;
-	else if (*s >= 0xe0 && *s <= 0xef)
-		more = 2;
-	else if (*s >= 0xf0 && *s <= 0xf4)
-		more = 3;
-	else
-		return 0;
-	if (*s == 0xe0)
-		low = 0xa0;
-	else if (*s == 0xed)
-		high = 0x9f;
-	else if (*s == 0xf0)
-		low = 0x90;
-	else if (*s == 0xf4)
-		high = 0x8f;
-	for (size_t i = 1; i <= more; i++) {
-		if (s[i] < low || s[i] > high)
-			return 0;
-		low = 0x80;
-		high = 0xbf;
-	}
-	return more + 1;
-}
-
 static void put_json_string(FILE *out, const char *text)
 {
 	const unsigned char *s = (const unsigned char *)text;
 
 	fputc('"', out);
 	while (*s) {
-		size_t len = utf8_length(s);
+		size_t len = text_utf8_length(s);
 
 		if (len == 0) {
 			fputs("\\ufffd", out);

@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "base/text.h"
+
+size_t text_utf8_length(const unsigned char *s)
+{
+	unsigned char low = 0x80, high = 0xbf;
+	size_t more;
+
+	if (*s < 0x80)
+		return 1;
+	if (*s >= 0xc2 && *s <= 0xdf)
+		more = 1;
+	else if (*s >= 0xe0 && *s <= 0xef)
+		more = 2;
+	else if (*s >= 0xf0 && *s <= 0xf4)
+		more = 3;
+	else
+		return 0;
+	if (*s == 0xe0)
+		low = 0xa0;
+	else if (*s == 0xed)
+		high = 0x9f;
+	else if (*s == 0xf0)
+		low = 0x90;
+	else if (*s == 0xf4)
+		high = 0x8f;
+	for (size_t i = 1; i <= more; i++) {
+		if (s[i] < low || s[i] > high)
+			return 0;
+		low = 0x80;
+		high = 0xbf;
+	}
+	return more + 1;
+}
+
+void text_put_shown(FILE *out, const char *text)
+{
+	const unsigned char *s = (const unsigned char *)text;
+
+	while (*s) {
+		size_t len = text_utf8_length(s);
+		bool is_command = *s < 0x20 || *s == 0x7f || (*s == 0xc2 && s[1] < 0xa0);
+
+		if (len > 0 && !is_command) {
+			fwrite(s, 1, len, out);
+			s += len;
+			continue;
+		}
+		for (len += len == 0; len > 0; len--)
+			fprintf(out, "\\x%02x", *s++);
+	}
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Text of others, such as names and file contents, for people to read. */
+#ifndef BASE_TEXT_H
+#define BASE_TEXT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdio.h>
+
+/* Length of the well-formed UTF-8 sequence at s (RFC 3629, table 3-7); 0 for none. */
+size_t text_utf8_length(const unsigned char *s);
+
+/*
+ * Write text with all that a terminal would obey as \xHH: bytes < 0x20, 0x7f,
+ * U+0080 to U+009F, and bytes that are no UTF-8.
+ */
+void text_put_shown(FILE *out, const char *text);
+
+#endif
