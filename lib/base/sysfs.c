@@ -16,7 +16,8 @@ bool sysfs_dry_run;
 
 int sysfs_read(const char *path, char *buf, size_t size)
 {
-	_cleanup_close_ int fd = open(path, O_RDONLY | O_CLOEXEC);
+	/* A FIFO in the way, below a root of somebody's making, holds nobody up. */
+	_cleanup_close_ int fd = open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 	ssize_t n;
 
 	if (fd < 0)
@@ -88,7 +89,7 @@ int sysfs_write(const char *path, const char *value)
 	}
 	say_info("echo%s%.*s > %s", gap, (int)shown, value, path);
 
-	_cleanup_close_ int fd = open(path, O_WRONLY | O_CLOEXEC);
+	_cleanup_close_ int fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
