@@ -15,6 +15,8 @@ static const struct {
 	{ "0::/qemu.slice/100.scope\n", "qemu/100" },
 	{ "0::/qemu.slice/999999999.scope\n", "qemu/999999999" },
 	{ "0::/qemu.slice/.scope\n", "-" },
+	{ "0::/user.slice/user-1000.slice/user@1000.service/qemu.slice/100.scope\n",
+	  "unit/user@1000.service" },
 	{ "0::/lxc/200/ns/init.scope\n", "lxc/200" },
 	{ "0::/lxc/200/ns/docker/" ID "\n", "lxc/200" },
 	{ "0::/lxc/200/ns/system.slice/docker-" ID ".scope\n", "lxc/200" },
