@@ -310,7 +310,7 @@ int assignments_qemu(const struct assignment_query *q,
 	listing_run(&run.l);
 	if (run.host.error < 0) {
 		errno = -run.host.error;
-		say_errno("cannot read the PCI functions or mappings");
+		say_errno("%s%s", root_dir(), run.host.unread);
 		listing_fail(&run.l, run.host.error);
 	}
 	hostpci_host_done(&run.host);

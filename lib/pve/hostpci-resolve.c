@@ -11,6 +11,14 @@
 
 enum { FILLED = 1, HAS_SUBSYSTEM = 2, IS_VGPU = 4 };
 
+static void fail(struct hostpci_host *host, int rc, const char *path)
+{
+	if (host->error)
+		return;
+	host->error = rc;
+	host->unread = path;
+}
+
 static void read_devs(struct hostpci_host *host)
 {
 	int rc;
@@ -22,8 +30,8 @@ static void read_devs(struct hostpci_host *host)
 	if (rc < 0) {
 		host->devs = NULL;
 		host->n_devs = 0;
-		if (rc != -ENOENT && !host->error)
-			host->error = rc;
+		if (rc != -ENOENT)
+			fail(host, rc, "/sys/bus/pci/devices");
 	}
 	host->filled = xcalloc(host->n_devs, 1);
 }
@@ -35,8 +43,8 @@ static const struct mapping *find_mapping(struct hostpci_host *host, const char 
 	if (!host->has_mappings) {
 		host->has_mappings = true;
 		rc = mappings_read(&host->mappings, host->bad_mapping, host->arg);
-		if (rc < 0 && !host->error)
-			host->error = rc;
+		if (rc < 0)
+			fail(host, rc, "/etc/pve/mapping/pci.cfg");
 	}
 	return mappings_find(&host->mappings, id);
 }
@@ -77,8 +85,8 @@ static unsigned fill(struct hostpci_host *host, const struct pcidev *dev)
 		return host->filled[i];
 	rc = pcidev_fill(&host->devs[i], PCIDEV_IDENT | PCIDEV_BIND);
 	if (rc < 0) {
-		if (rc != -ENOENT && !host->error)
-			host->error = rc;
+		if (rc != -ENOENT)
+			fail(host, rc, "/sys/bus/pci/devices");
 		return 0;
 	}
 	host->filled[i] = FILLED;

@@ -49,6 +49,7 @@ struct hostpci_host {
 	void (*bad_mapping)(unsigned long line, const char *why, void *arg);
 	void *arg;
 	int error;		/* first -errno of reading the hardware or the mappings */
+	const char *unread;	/* which of them; below the root */
 	/* what was read */
 	struct pcidev *devs;
 	size_t n_devs;
