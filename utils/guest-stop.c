@@ -181,6 +181,19 @@ static bool prepare(const struct stop *s, const struct target *t, struct power_t
 	return true;
 }
 
+/* What HA was asked for and did not do in time, it is not to do at some other time. */
+static void take_back(const struct stop *s, const struct power_task *tasks, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (tasks[i].result == 0 || !tasks[i].is_guest
+		    || !guest_is_running(tasks[i].id, NULL, NULL))
+			continue;
+		for (size_t k = 0; k < s->n; k++)
+			if (s->targets[k].guest.ha && strcmp(s->targets[k].name, tasks[i].name) == 0)
+				power_ha_keep(tasks[i].name, tasks[i].id);
+	}
+}
+
 static void stop_group(struct stop *s, size_t from, size_t to)
 {
 	_cleanup_free_ struct power_task *tasks = xcalloc(to - from, sizeof(*tasks));
@@ -205,6 +218,7 @@ static void stop_group(struct stop *s, size_t from, size_t to)
 		}
 	} else {
 		power_run(tasks, n, s->parallel, stopped, s);
+		take_back(s, tasks, n);
 	}
 	for (size_t i = 0; i < n; i++)
 		power_done(&tasks[i]);

@@ -22,6 +22,7 @@ enum {
 	STOP_EXTRA = 30,	/* s; start-up of qm itself, its lock */
 	JOURNAL_LIMIT = 5,	/* s for journalctl */
 	UNIT_LIMIT = 120,	/* s for systemctl */
+	HA_LIMIT = 30,		/* s for ha-manager, which only writes the request down */
 };
 
 static bool init(struct power_task *t, const char *name)
@@ -215,6 +216,20 @@ static void end(struct power_task *t)
 	if (t->result && !t->stop && !t->said && spawn_has_systemd())
 		ask_journal(t);
 	spawn_done(&t->spawn);
+}
+
+void power_ha_keep(const char *name, struct guest_id id)
+{
+	const char *kind = id.kind == GUEST_QEMU ? "vm" : "ct";
+	_cleanup_free_ char *sid = xasprintf("%s:%u", kind, id.vmid);
+	const char *argv[] = { POWER_HA, "set", sid, "--state", "started", NULL };
+	struct spawn_opts opts = { .timeout = HA_LIMIT };
+
+	if (spawn_run(argv, &opts) == 0)
+		say_warn("%s: HA is asked to keep it running", name);
+	else
+		say("%s: HA may stop it later; against that: ha-manager set %s --state started",
+		    name, sid);
 }
 
 static void show_progress(const struct power_task *tasks, size_t n, bool clear)

@@ -61,9 +61,16 @@ char *power_command(const struct power_task *t);
 void power_run(struct power_task *tasks, size_t n, unsigned parallel,
 	       void (*each)(struct power_task *t, void *arg), void *arg);
 
+/*
+ * HA acts on a request to stop whenever it comes to it, long after nobody waits for
+ * that any more. Ask it to keep the guest running instead; says how that went.
+ */
+void power_ha_keep(const char *name, struct guest_id id);
+
 /* qm and pct where they belong to the running host; they know nothing of another root. */
 #define POWER_QM	"/usr/sbin/qm"
 #define POWER_PCT	"/usr/sbin/pct"
 #define POWER_SYSTEMCTL	"/usr/bin/systemctl"
+#define POWER_HA	"/usr/sbin/ha-manager"
 
 #endif

@@ -130,6 +130,8 @@ static void give_up(struct restart *r, const struct candidate *c)
 
 	if (c->entry->is_guest && guest_is_running(c->entry->id, NULL, NULL)) {
 		say_warn("%s was told to stop and still runs: left alone from now on", c->entry->name);
+		if (c->guest && c->guest->ha)
+			power_ha_keep(c->entry->name, c->entry->id);
 	} else {
 		say("%s %s", c->entry->name, c->why);
 		say("%s stays down, and is not tried again: start it with: %s", c->entry->name,
