@@ -1,48 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/root.h"
 #include "base/sysfs.h"
-#include "base/xalloc.h"
 #include "pci/iommu.h"
+#include "pci/pcifolder.h"
 
 int iommu_group_read(int group, struct pciaddr **addrs, size_t *n)
 {
 	_cleanup_free_ char *path =
 		root_path("/sys/kernel/iommu_groups/%d/devices", group);
-	_cleanup_closedir_ DIR *dir = opendir(path);
-	struct pciaddr *list = NULL, addr;
-	size_t used = 0, room = 0;
 
-	if (!dir)
-		return -errno;
-	for (;;) {
-		struct dirent *entry;
-
-		errno = 0;
-		entry = readdir(dir);
-		if (!entry)
-			break;
-		/* A group may hold devices of other buses; they are nobody's hostpci. */
-		if (!pciaddr_parse(entry->d_name, &addr))
-			continue;
-		list = xgrow(list, used, &room, sizeof(*list));
-		list[used++] = addr;
-	}
-	if (errno) {
-		int rc = -errno;
-
-		free(list);
-		return rc;
-	}
-	if (used)
-		qsort(list, used, sizeof(*list), pciaddr_compare);
-	*addrs = list;
-	*n = used;
-	return 0;
+	/* A group may hold devices of other buses; they are nobody's hostpci. */
+	return pcifolder_read(path, addrs, n);
 }
 
 int iommu_group_of(const struct pciaddr *addr)

@@ -13,6 +13,7 @@
 #include "base/xalloc.h"
 #include "pci/iommu.h"
 #include "pci/pcidev.h"
+#include "pci/pcifolder.h"
 
 /*
  * libpci leaves an error by exit(1) unless its hook does not return: this one
@@ -162,32 +163,16 @@ static size_t fill_all(struct pcidev *devs, size_t n, unsigned what)
 int pcidev_list(unsigned what, struct pcidev **devs, size_t *n)
 {
 	_cleanup_free_ char *folder = root_path("/sys/bus/pci/devices");
-	_cleanup_closedir_ DIR *dir = opendir(folder);
-	struct pcidev *list = NULL, dev = { .iommu_group = -1 };
-	size_t used = 0, room = 0;
+	_cleanup_free_ struct pciaddr *addrs = NULL;
+	struct pcidev *list;
+	size_t used;
+	int rc = pcifolder_read(folder, &addrs, &used);
 
-	if (!dir)
-		return -errno;
-	for (;;) {
-		struct dirent *entry;
-
-		errno = 0;
-		entry = readdir(dir);
-		if (!entry)
-			break;
-		if (!pciaddr_parse(entry->d_name, &dev.addr))
-			continue;
-		list = xgrow(list, used, &room, sizeof(*list));
-		list[used++] = dev;
-	}
-	if (errno) {
-		int rc = -errno;
-
-		free(list);
+	if (rc < 0)
 		return rc;
-	}
-	if (used)
-		qsort(list, used, sizeof(*list), compare_dev);
+	list = xcalloc(used, sizeof(*list));
+	for (size_t i = 0; i < used; i++)
+		list[i] = (struct pcidev){ .addr = addrs[i], .iommu_group = -1 };
 	*devs = list;
 	*n = what == PCIDEV_ADDR ? used : fill_all(list, used, what);
 	return 0;
