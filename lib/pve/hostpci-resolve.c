@@ -1,103 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/root.h"
 #include "base/xalloc.h"
 #include "pve/hostpci.h"
-
-enum { FILLED = 1, HAS_SUBSYSTEM = 2, IS_VGPU = 4 };
-
-static void fail(struct hostpci_host *host, int rc, const char *path)
-{
-	if (host->error)
-		return;
-	host->error = rc;
-	host->unread = path;
-}
-
-static void read_devs(struct hostpci_host *host)
-{
-	int rc;
-
-	if (host->has_devs)
-		return;
-	host->has_devs = true;
-	rc = pcidev_list(PCIDEV_ADDR, &host->devs, &host->n_devs);
-	if (rc < 0) {
-		host->devs = NULL;
-		host->n_devs = 0;
-		if (rc != -ENOENT)
-			fail(host, rc, "/sys/bus/pci/devices");
-	}
-	host->filled = xcalloc(host->n_devs, 1);
-}
-
-static const struct mapping *find_mapping(struct hostpci_host *host, const char *id)
-{
-	int rc;
-
-	if (!host->has_mappings) {
-		host->has_mappings = true;
-		rc = mappings_read(&host->mappings, host->bad_mapping, host->arg);
-		if (rc < 0)
-			fail(host, rc, "/etc/pve/mapping/pci.cfg");
-	}
-	return mappings_find(&host->mappings, id);
-}
-
-void hostpci_host_done(struct hostpci_host *host)
-{
-	pcidev_free(host->devs, host->n_devs);
-	free(host->filled);
-	mappings_done(&host->mappings);
-	host->devs = NULL;
-	host->filled = NULL;
-	host->n_devs = 0;
-}
-
-const struct pcidev *hostpci_host_find(struct hostpci_host *host,
-				       const struct pciaddr *addr)
-{
-	read_devs(host);
-	return pcidev_find(host->devs, host->n_devs, addr);
-}
-
-static bool has_entry(const struct pciaddr *addr, const char *name)
-{
-	char text[PCIADDR_STRLEN];
-	_cleanup_free_ char *path = root_path("/sys/bus/pci/devices/%s/%s",
-					      pciaddr_format(addr, text), name);
-
-	return access(path, F_OK) == 0;
-}
-
-/* Identity of a listed function, read once; 0 when it is gone, else FILLED and more. */
-static unsigned fill(struct hostpci_host *host, const struct pcidev *dev)
-{
-	size_t i = (size_t)(dev - host->devs);
-	int rc;
-
-	if (host->filled[i])
-		return host->filled[i];
-	rc = pcidev_fill(&host->devs[i], PCIDEV_IDENT | PCIDEV_BIND);
-	if (rc < 0) {
-		if (rc != -ENOENT)
-			fail(host, rc, "/sys/bus/pci/devices");
-		return 0;
-	}
-	host->filled[i] = FILLED;
-	if (has_entry(&dev->addr, "subsystem_vendor")
-	    && has_entry(&dev->addr, "subsystem_device"))
-		host->filled[i] |= HAS_SUBSYSTEM;
-	if (has_entry(&dev->addr, "nvidia")
-	    && !has_entry(&dev->addr, "mdev_supported_types"))
-		host->filled[i] |= IS_VGPU;
-	return host->filled[i];
-}
 
 struct element {
 	struct pciaddr addr;
@@ -157,12 +64,12 @@ static const char *path_status(struct hostpci_host *host, const struct mapping *
 	};
 	/* of a slot PVE looks at function 0 */
 	const struct pcidev *dev = hostpci_host_find(host, &e->addr);
-	unsigned known = dev && e->is_sysfs_name ? fill(host, dev) : 0;
+	unsigned known = dev && e->is_sysfs_name ? hostpci_host_fill(host, dev) : 0;
 	const char *field;
 
 	if (!known)
 		return "missing";
-	field = mapping_mismatch(m, map, dev, known & HAS_SUBSYSTEM, is_first);
+	field = mapping_mismatch(m, map, dev, known & HOSTPCI_HAS_SUBSYSTEM, is_first);
 	for (size_t i = 0; field && i < ARRAY_SIZE(statuses); i++)
 		if (strcmp(statuses[i] + strlen("mismatch:"), field) == 0)
 			return statuses[i];
@@ -214,7 +121,7 @@ static bool add_setting(struct hostpci_host *host, const struct hostpci *h,
 		*why = xstrdup("either 'host' or 'mapping' must be set");
 		return false;
 	}
-	m = find_mapping(host, h->mapping);
+	m = hostpci_host_mapping(host, h->mapping);
 	*n_alts = 0;
 	for (size_t i = 0; m && i < m->n; i++) {
 		if (strcmp(m->maps[i].node, host->node) != 0)
@@ -310,7 +217,7 @@ static bool is_shared(struct hostpci_host *host, const struct hostpci *h,
 	    || !h->mdev[7] || h->mdev[7 + strspn(h->mdev + 7, "0123456789")])
 		return h->mdev != NULL;
 	dev = row->has_addr ? hostpci_host_find(host, &row->addr) : NULL;
-	return !dev || !(fill(host, dev) & IS_VGPU);
+	return !dev || !(hostpci_host_fill(host, dev) & HOSTPCI_IS_VGPU);
 }
 
 static void drop_doubles(struct hostpci_rows *rows, size_t start)

@@ -62,6 +62,20 @@ void hostpci_host_done(struct hostpci_host *host);
 /* NULL when the function is not there. */
 const struct pcidev *hostpci_host_find(struct hostpci_host *host,
 				       const struct pciaddr *addr);
+/* NULL when there is none of this name. */
+const struct mapping *hostpci_host_mapping(struct hostpci_host *host, const char *id);
+
+enum {
+	HOSTPCI_FILLED = 1,
+	HOSTPCI_HAS_SUBSYSTEM = 2,
+	HOSTPCI_IS_VGPU = 4,	/* nvidia/ in sysfs, and no mdev types */
+};
+
+/*
+ * Identity and binding of a listed function, read once: bits of these, 0 when it is
+ * gone.
+ */
+unsigned hostpci_host_fill(struct hostpci_host *host, const struct pcidev *dev);
 
 struct hostpci_row {
 	int index;		/* N of hostpciN; HOSTPCI_MAX and up are the caller's */
