@@ -19,20 +19,24 @@
 
 enum { UNIX_SOCKETS_MAX = 64 << 20 };
 
-bool guest_parse_vmid(const char *text, uint32_t *vmid)
+bool guest_parse_vmid_n(const char *text, size_t len, uint32_t *vmid)
 {
 	uint32_t value = 0;
-	size_t n = 0;
 
-	for (; text[n]; n++) {
-		if (text[n] < '0' || text[n] > '9' || n == 9)
-			return false;
-		value = value * 10 + (uint32_t)(text[n] - '0');
-	}
-	if (n < 3 || text[0] == '0')
+	if (len < 3 || len > 9 || text[0] == '0')
 		return false;
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] < '0' || text[i] > '9')
+			return false;
+		value = value * 10 + (uint32_t)(text[i] - '0');
+	}
 	*vmid = value;
 	return true;
+}
+
+bool guest_parse_vmid(const char *text, uint32_t *vmid)
+{
+	return guest_parse_vmid_n(text, strlen(text), vmid);
 }
 
 bool guest_parse(const char *text, struct guest_id *id)
@@ -123,18 +127,14 @@ static int running_containers(uint32_t **vmids, size_t *n)
 	if (!text && errno != ENOENT)
 		return -errno;
 	for (const char *p = text ? strstr(text, word) : NULL; p; p = strstr(p, word)) {
-		char digits[10];
 		uint32_t vmid;
 		size_t len;
 
 		p += sizeof(word) - 1;
 		len = strspn(p, "0123456789");
-		if (len >= sizeof(digits) || strncmp(p + len, "/command", 8) != 0
-		    || (p[len + 8] != '\n' && p[len + 8] != '\0'))
-			continue;
-		memcpy(digits, p, len);
-		digits[len] = '\0';
-		if (!guest_parse_vmid(digits, &vmid))
+		if (strncmp(p + len, "/command", 8) != 0
+		    || (p[len + 8] != '\n' && p[len + 8] != '\0')
+		    || !guest_parse_vmid_n(p, len, &vmid))
 			continue;
 		list = xgrow(list, used, &room, sizeof(*list));
 		list[used++] = vmid;

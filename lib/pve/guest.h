@@ -22,8 +22,9 @@ struct guest_id {
 
 /* "qemu/100" or "lxc/200"; the whole string must match. false leaves *id alone. */
 bool guest_parse(const char *text, struct guest_id *id);
-/* A VMID alone: three to nine digits, the first not 0. */
+/* A VMID alone: three to nine digits, the first not 0; the first len bytes of text. */
 bool guest_parse_vmid(const char *text, uint32_t *vmid);
+bool guest_parse_vmid_n(const char *text, size_t len, uint32_t *vmid);
 const char *guest_format(struct guest_id id, char buf[GUEST_STRLEN]);
 /* For qsort(3): by kind, then VMID. guest_compare_vmid: VMID, then kind, as vzdump goes. */
 int guest_compare(const void *a, const void *b);

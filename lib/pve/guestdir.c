@@ -33,14 +33,10 @@ static int compare_entries(const void *a, const void *b)
 /* "100.conf", and nothing that PVE itself would not take for a config. */
 static bool parse_name(const char *name, uint32_t *vmid)
 {
-	char digits[CONFIG_STRLEN];
 	size_t n = strlen(name);
 
-	if (n < 5 + 3 || n >= sizeof(digits) || strcmp(name + n - 5, ".conf") != 0)
-		return false;
-	memcpy(digits, name, n - 5);
-	digits[n - 5] = '\0';
-	return guest_parse_vmid(digits, vmid);
+	return n > 5 && strcmp(name + n - 5, ".conf") == 0
+	       && guest_parse_vmid_n(name, n - 5, vmid);
 }
 
 static int open_node(struct guestdir *dir, const char *nodes_path, const char *name,

@@ -111,16 +111,11 @@ int qemuproc_candidates(uint32_t **vmids, size_t *n)
 	if (!d && errno != ENOENT)
 		return -errno;
 	while (d && (de = readdir(d))) {
-		char digits[10];
 		size_t len = strlen(de->d_name);
 		uint32_t vmid;
 
-		if (len < 4 + 3 || len > 4 + 9
-		    || strcmp(de->d_name + len - 4, ".pid") != 0)
-			continue;
-		memcpy(digits, de->d_name, len - 4);
-		digits[len - 4] = '\0';
-		if (!guest_parse_vmid(digits, &vmid))
+		if (len < 4 || strcmp(de->d_name + len - 4, ".pid") != 0
+		    || !guest_parse_vmid_n(de->d_name, len - 4, &vmid))
 			continue;
 		list = xgrow(list, used, &room, sizeof(*list));
 		list[used++] = vmid;
