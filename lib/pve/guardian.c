@@ -201,9 +201,11 @@ static bool next_job_runs(pid_t worker)
 /* The package may be gone by now, and we the last one who knows of these files. */
 static void tidy(void)
 {
-	static const char *const names[] = { "state", "journal.lock", "hook.lock" };
+	static const char *const names[] = { "state", "journal.lock", "hook.lock",
+					     "vzdump.conf.script" };
 	_cleanup_free_ char *dir = root_path("/var/lib/pve-gpu-utils");
 	_cleanup_free_ char *journal = state_journal_path();
+	_cleanup_free_ char *drivers = state_drivers_dir();
 	char self[4096];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	static const char gone[] = " (deleted)";
@@ -222,6 +224,7 @@ static void tidy(void)
 
 		unlink(path);
 	}
+	rmdir(drivers);		/* empty by now, or there is something left to be known */
 	rmdir(dir);
 }
 

@@ -35,6 +35,7 @@ struct power_task {
 
 	struct spawn spawn;	/* power_run()'s own */
 	int64_t started, ended;	/* ms */
+	bool joined;		/* watches a start that somebody else of us has under way */
 	enum { POWER_TODO, POWER_RUNS, POWER_SETTLES, POWER_DONE, POWER_TOLD } stage;
 };
 
