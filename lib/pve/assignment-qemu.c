@@ -42,7 +42,10 @@ static void refuse(int index, const char *why, void *arg)
 
 static void bad_mapping(unsigned long line, const char *why, void *arg)
 {
-	say("%s/etc/pve/mapping/pci.cfg:%lu: %s", root_dir(), line, why);
+	const struct listing *l = arg;
+
+	if (!l->query->silent)
+		say("%s/etc/pve/mapping/pci.cfg:%lu: %s", root_dir(), line, why);
 	listing_fail(arg, -EBADMSG);
 }
 

@@ -192,7 +192,7 @@ static void keep(const struct assignment *a, void *arg)
 int assignments_load(struct assignment **a, size_t *n)
 {
 	struct array all = { 0 };
-	const struct assignment_query query = { 0 };
+	const struct assignment_query query = { .silent = true };
 	int vms, containers;
 
 	vms = assignments_qemu(&query, keep, &all);

@@ -64,6 +64,7 @@ struct assignment_query {
 	const char *section;	/* effective (NULL), current, pending, or a snapshot */
 	const uint32_t *vmids;	/* NULL: all; sorted */
 	size_t n_vmids;
+	bool silent;		/* what PVE drops or refuses is not said */
 };
 
 /*
@@ -84,7 +85,10 @@ int assignments_qemu(const struct assignment_query *q,
 int assignments_lxc(const struct assignment_query *q,
 		    void (*each)(const struct assignment *a, void *arg), void *arg);
 
-/* Both, of this node, effective: what `{ pve-hostpci-ls; lxc-gpu-ls; }` prints. */
+/*
+ * Both, of this node, effective: what `{ pve-hostpci-ls; lxc-gpu-ls; }` prints. What PVE
+ * drops or refuses is not said again by everybody who asks: it is for these programs.
+ */
 int assignments_load(struct assignment **a, size_t *n);
 
 #endif

@@ -27,11 +27,13 @@ void listing_complain(struct listing *l, const char *fmt, ...)
 	char name[GUEST_STRLEN];
 	va_list ap;
 
+	listing_fail(l, -EBADMSG);
+	if (l->query->silent)
+		return;
 	va_start(ap, fmt);
 	text = xvasprintf(fmt, ap);
 	va_end(ap);
 	say("%s: %s", guest_format((struct guest_id){ l->kind, l->vmid }, name), text);
-	listing_fail(l, -EBADMSG);
 }
 
 void listing_complain_junk(struct listing *l, const struct pveconf_item *item)
