@@ -225,13 +225,19 @@ static int start_unit(struct spawn *s, const char *unit, const char *const argv[
 	return spawn_start(s, all, &client);
 }
 
+/* systemd-run --wait talks to systemd over the system bus, which a bare Debian may lack. */
+static bool has_bus(void)
+{
+	return spawn_has_systemd() && access("/run/dbus/system_bus_socket", F_OK) == 0;
+}
+
 int spawn_start_detached(struct spawn *s, const char *unit, const char *const argv[],
 			 const struct spawn_opts *opts)
 {
 	_cleanup_close_ int null = -1;
 	int rc;
 
-	if (spawn_has_systemd()) {
+	if (has_bus()) {
 		rc = start_unit(s, unit, argv, opts);
 		if (rc != -ENOENT)
 			return rc;

@@ -47,7 +47,7 @@ int spawn_start(struct spawn *s, const char *const argv[], const struct spawn_op
  * The same, outside our process group, session and mount namespace, so that
  * neither a signal to our group nor our death ends it and nobody who waits for
  * our output waits for it: a transient unit (systemd-run --wait) where systemd
- * is the init, else a setsid(2) child in the mount namespace of process 1.
+ * is the init and has its bus, else a setsid(2) child in the mount namespace of process 1.
  *
  * unit: name of the transient unit, without ".service"; two of one name exclude each other.
  * opts->line is told the output at the end; under systemd that is systemd-run's
