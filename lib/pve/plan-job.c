@@ -177,7 +177,7 @@ static double watch(struct play *p, const struct guest_id *in_backup, double end
 		for (size_t i = 0; i < n; i++) {
 			struct plan_guest *g = find_guest(job, &d[i].guest);
 
-			if (d[i].action != PLAN_START ||
+			if (!g || d[i].action != PLAN_START ||
 			    !contention_guest_up(job->contention, g->id))
 				continue;
 			comes_up(p, g, t + job->start_s);
