@@ -322,9 +322,19 @@ rung_static() {
 	scripts 'sh|bash|dash' >"$work/scripts"
 	scripts 'sh|dash' >"$work/sh-scripts"
 	cd "$work/source" || return
-	check "shellcheck: $(wc -l <"$work/scripts") scripts" 300 xargs -a "$work/scripts" shellcheck -x -e SC1090,SC1091
+	# What runs on a host has to be clean as it is; tests share functions and
+	# variables with files that they read, which shellcheck does not see.
+	grep -v '^./tests/' "$work/scripts" >"$work/shipped"
+	grep '^./tests/' "$work/scripts" >"$work/tests"
+	check "shellcheck: $(wc -l <"$work/shipped") scripts" 300 xargs -a "$work/shipped" shellcheck
+	check "shellcheck: $(wc -l <"$work/tests") scripts of the tests" 300 \
+		xargs -a "$work/tests" shellcheck -S warning -e SC1090,SC1091,SC2034,SC2154
 	check "checkbashisms: $(wc -l <"$work/sh-scripts") scripts" 300 xargs -a "$work/sh-scripts" checkbashisms -f
-	check "mandoc -Tlint: all pages" 120 sh -c 'mandoc -Tlint -Wwarning man/*.[1-8]'
+	# A page that only leads to another one (.so) has nothing to lint.
+	check "mandoc -Tlint: all pages" 120 sh -ec 'grep -L "^\.so " man/*.[1-8] | xargs mandoc -Tlint -Wwarning
+		for page in $(sed -n "s/^\.so //p" man/*.[1-8]); do
+			[ -e "man/${page#*/}" ]
+		done'
 	check "cppcheck" 900 cppcheck -q -j "$jobs" --std=c11 --enable=warning,portability,performance \
 		--inline-suppr --suppress=missingIncludeSystem --error-exitcode=1 -Ilib -D_GNU_SOURCE lib utils
 	check "gcc -fanalyzer" 1200 sh -ec 'mkdir ../analyzer && cd ../analyzer &&
