@@ -286,6 +286,38 @@ must_be_down qemu/101
 [ -e "$journal.bad" ] || fail "journal.bad is missing"
 [ ! -e "$journal" ] || fail "the damaged journal is still in place"
 
+fresh "a damaged journal, and the state when the job began bears it out"
+vm 101
+vm 102
+vm 103
+up qemu/101
+up qemu/103
+vm-state-save -q
+stop_for qemu/100 qemu/101
+vm-state-save --journal qemu/102 vzdump
+sed -i -e 's,^qemu/102\tstopped,qemu/102\trunning,' -e '$d' "$journal"
+expect 0 vm-state-restore -n
+[ "$(head -n 1 "$FAKE/out")" = "qm start 101" ] || fail "-n prints no command"
+[ -e "$journal" ] || fail "-n has moved the journal"
+expect 0 vm-state-restore
+says "damaged, not believed; kept as .*journal.bad"
+says "ran when the job began, and count: qemu/101"
+says "qm start 102"
+must_run qemu/101
+must_be_down qemu/102
+[ -e "$journal.bad" ] || fail "journal.bad is missing"
+[ ! -e "$journal" ] || fail "the journal is left"
+
+fresh "an empty journal: who is down since the job began is named"
+vm 101
+up qemu/101
+vm-state-save -q
+stop_for qemu/100 qemu/101
+: >"$journal"
+expect 65 vm-state-restore
+says "ran when the job began, not now: qemu/101; unless that is wanted: qm start 101"
+must_be_down qemu/101
+
 fresh "a state file"
 vm 101
 vm 102

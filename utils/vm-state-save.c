@@ -198,8 +198,11 @@ static int journal(const char *name, const char *reason)
 	e.is_guest = guest_parse(name, &e.id);
 	e.running = e.is_guest ? state_instance(e.id, &e.pid, &e.start_time) : true;
 	rc = state_journal_add(&e);
-	if (rc == -EBADMSG && restart_journal(&damaged, false) == -EBADMSG)
-		rc = state_journal_add(&e);
+	if (rc == -EBADMSG) {
+		rc = restart_journal(&damaged, false);
+		if (rc == 0 || rc == -EBADMSG)
+			rc = state_journal_add(&e);
+	}
 	if (rc < 0) {
 		errno = -rc;
 		say_errno("%s cannot be noted in the journal, so it must not be stopped", name);

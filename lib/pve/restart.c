@@ -45,44 +45,6 @@ const char *restart_command(const struct state_entry *e, char buf[RESTART_COMMAN
 	return buf;
 }
 
-int restart_journal(struct state_file *f, bool dry_run)
-{
-	_cleanup_free_ char *path = state_journal_path(), *aside = NULL, *names = NULL,
-			    *commands = NULL;
-	int rc = state_read(path, f), moved = 0;
-	char buf[RESTART_COMMAND];
-
-	if (rc == 0 || rc == -ENOENT)
-		return rc;
-	if (rc != -EBADMSG) {
-		errno = -rc;
-		say_errno("%s", path);
-		return rc;
-	}
-	if (!dry_run)
-		moved = state_journal_set_aside(&aside);
-	for (size_t i = 0; i < f->n; i++) {
-		const char *sep = names ? ", " : "";
-		char *more = xasprintf("%s%s%s", names ? names : "", sep, f->entries[i].name);
-
-		free(names);
-		names = more;
-		more = xasprintf("%s%s%s", commands ? commands : "", sep,
-				 restart_command(&f->entries[i], buf));
-		free(commands);
-		commands = more;
-	}
-	say("%s: damaged, not believed%s%s", path, aside && moved == 0 ? "; kept as " : "",
-	    aside && moved == 0 ? aside : "");
-	if (names)
-		say("of the guests stopped for a backup these can be read: %s; if they are down: %s",
-		    names, commands);
-	else
-		say("no guest in it can be read: look at the last backup's task log who was stopped");
-	state_done(f);
-	return rc;
-}
-
 static void keep_word(const char *line, void *arg)
 {
 	snprintf(arg, 32, "%s", line);

@@ -40,8 +40,9 @@ struct restart_result {
 
 /*
  * Read the journal. One that is damaged is not believed: said, with what could
- * be read and what to do, and moved out of the way.
- * 0, -ENOENT, -EBADMSG (said) or another -errno (said).
+ * be read and what to do, and moved out of the way. Entries of guests that ran
+ * when the job began, as its state file knows, are kept in a new one.
+ * 0, -ENOENT, -EBADMSG (said; nothing was kept) or another -errno (said).
  */
 int restart_journal(struct state_file *f, bool dry_run);
 
