@@ -3,7 +3,7 @@
 # sim_faults_kill.sh - the hook, its job and vzdump are killed with SIGKILL at
 # each step; whoever is left puts every guest back. A sample of the steps, with
 # PVE_SIM_LONG=1 all of them.
-# shellcheck disable=SC1091,SC2016,SC2154 # the libraries; scripts that the host expands; their variables
+# shellcheck disable=SC1091,SC2013,SC2016,SC2034,SC2154 # the libraries; scripts that the host expands; their variables
 set -eu
 cd "${TEST_SRC:-$(dirname "$0")}"
 . ./pve-sim/testlib.sh

@@ -4,7 +4,7 @@
 # on disk is all that is left. After the next boot the guests that were down for a
 # backup run again, whether they start at boot or not. A sample of the steps, with
 # PVE_SIM_LONG=1 all of them.
-# shellcheck disable=SC1091,SC2016,SC2154 # the libraries; scripts that the host expands; their variables
+# shellcheck disable=SC1091,SC2013,SC2016,SC2034,SC2154 # the libraries; scripts that the host expands; their variables
 set -eu
 cd "${TEST_SRC:-$(dirname "$0")}"
 . ./pve-sim/testlib.sh

@@ -5,8 +5,8 @@
 #   fault_sh [-c CONF] [-f FAULTS] [-b] SCRIPT   one boot: the hook enabled, the states saved in
 #                       $H/before, SCRIPT; then until all is quiet: $H/after, $H/left, $H/procs
 #   In SCRIPT: when REGEX SCRIPT... runs SCRIPT once such an event was there (in the background)
-#   case_begin WORDS; case_end   around one case, which is a job of its own: "( ... ) &"
-#   cases_wait          for those under way, when there are as many as run at a time
+#   run_case WORDS FUNCTION [ARG]...   one case, beside others; WORDS go before what check says
+#   cases_end           wait for all, add up
 #   made GUEST          was its backup made?
 #   same, tidy          the states are as before; nothing of ours is left
 #   told REGEX          is it in the task log, in syslog, in a unit's journal?
@@ -107,7 +107,7 @@ case_begin()
 	T=$T/case$2
 	mkdir -p "$T"
 	sim_checks=0 sim_failed=0 sim_hosts=0
-	trap - EXIT
+	trap ': >"$T/over"' EXIT
 }
 
 case_end()
@@ -135,7 +135,9 @@ run_case()
 		[ -z "${PVE_SIM_KEEP:-}" ] || echo "$fault_words: $(($(date +%s) - fault_start)) s"
 		case_end
 	) >"$fault_log" 2>&1 &
-	[ $((fault_begun % fault_jobs)) -ne 0 ] || wait
+	while [ $((fault_begun - $(find "$T" -mindepth 2 -maxdepth 2 -name over | wc -l))) -ge "$fault_jobs" ]; do
+		sleep 0.2
+	done
 }
 
 # Add up what the cases found.
