@@ -5,14 +5,10 @@
 
 #include "base/cleanup.h"
 #include "base/config.h"
+#include "base/configvalue.h"
 #include "base/inifile.h"
 #include "base/root.h"
 #include "base/xalloc.h"
-
-enum {
-	VMID_MIN = 100,
-	VMID_MAX = 999999999,
-};
 
 static const char *const sections[] = { "backup", "rescan", "gpu-groups" };
 
@@ -27,119 +23,21 @@ struct loader {
 	uint64_t seen;		/* bit i: keys[i] was met */
 };
 
-/* Next word of a list (blanks or commas between) as a fresh string; NULL at its end. */
-static char *next_word(const char **list)
-{
-	const char *start = *list + strspn(*list, " \t,");
-	size_t len = strcspn(start, " \t,");
-
-	*list = start + len;
-	return len ? xstrndup(start, len) : NULL;
-}
-
-static bool parse_number(const char *text, unsigned min, unsigned max, unsigned *value)
-{
-	size_t len = strspn(text, "0123456789");
-	unsigned long v;
-
-	if (len == 0 || len > 9 || text[len])
-		return false;
-	v = strtoul(text, NULL, 10);
-	if (v < min || v > max)
-		return false;
-	*value = (unsigned)v;
-	return true;
-}
-
-static bool parse_choice(const char *text, const char *const names[], size_t n,
-			 int *value)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (strcmp(text, names[i]) == 0) {
-			*value = (int)i;
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool parse_bool(const char *text, bool *value)
-{
-	static const char *const words[] = { "no",    "yes",  "off", "on",
-					     "false", "true", "0",   "1" };
-	int i;
-
-	if (!parse_choice(text, words, ARRAY_SIZE(words), &i))
-		return false;
-	*value = i & 1;
-	return true;
-}
-
-/* A VMID with or without its kind; VMIDs are unique in a cluster. */
-static bool parse_vmid(const char *text, uint32_t *vmid)
-{
-	unsigned v;
-
-	if (strncmp(text, "qemu/", 5) == 0)
-		text += 5;
-	else if (strncmp(text, "lxc/", 4) == 0)
-		text += 4;
-	if (!parse_number(text, VMID_MIN, VMID_MAX, &v) || *text == '0')
-		return false;
-	*vmid = v;
-	return true;
-}
-
-static int compare_vmid(const void *a, const void *b)
-{
-	uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
-
-	return (x > y) - (x < y);
-}
-
-/* Add the VMIDs of a list to a sorted array; false and nothing added on a bad one. */
-static bool add_vmids(const char *list, uint32_t **vmids, size_t *n)
-{
-	uint32_t *all = xreallocarray(NULL, *n + strlen(list) + 1, sizeof(*all));
-	size_t total = *n, kept = 0;
-
-	if (*n)
-		memcpy(all, *vmids, *n * sizeof(*all));
-	for (;;) {
-		_cleanup_free_ char *word = next_word(&list);
-
-		if (!word)
-			break;
-		if (!parse_vmid(word, &all[total++])) {
-			free(all);
-			return false;
-		}
-	}
-	qsort(all, total, sizeof(*all), compare_vmid);
-	for (size_t i = 0; i < total; i++)
-		if (kept == 0 || all[i] != all[kept - 1])
-			all[kept++] = all[i];
-	free(*vmids);
-	*vmids = all;
-	*n = kept;
-	return true;
-}
-
 static bool set_stop_timeout(struct config *cfg, const char *v)
 {
-	return parse_number(v, 1, 86400, &cfg->stop_timeout);
+	return configvalue_number(v, 1, 86400, &cfg->stop_timeout);
 }
 
 static bool set_force_stop(struct config *cfg, const char *v)
 {
-	return parse_bool(v, &cfg->force_stop);
+	return configvalue_bool(v, &cfg->force_stop);
 }
 
 static bool set_restart(struct config *cfg, const char *v)
 {
 	int i;
 
-	if (!parse_choice(v, restart_names, ARRAY_SIZE(restart_names), &i))
+	if (!configvalue_choice(v, restart_names, ARRAY_SIZE(restart_names), &i))
 		return false;
 	cfg->restart = (enum config_restart)i;
 	return true;
@@ -147,17 +45,17 @@ static bool set_restart(struct config *cfg, const char *v)
 
 static bool set_lookahead(struct config *cfg, const char *v)
 {
-	return parse_number(v, 0, 1000, &cfg->lookahead);
+	return configvalue_number(v, 0, 1000, &cfg->lookahead);
 }
 
 static bool set_max_wait(struct config *cfg, const char *v)
 {
-	return parse_number(v, 1, 10080, &cfg->max_wait);
+	return configvalue_number(v, 1, 10080, &cfg->max_wait);
 }
 
 static bool set_never_stop(struct config *cfg, const char *v)
 {
-	return add_vmids(v, &cfg->never_stop, &cfg->n_never_stop);
+	return configvalue_add_vmids(v, &cfg->never_stop, &cfg->n_never_stop);
 }
 
 static bool set_either(const char *v, const char *no, const char *yes, bool *value)
@@ -165,7 +63,7 @@ static bool set_either(const char *v, const char *no, const char *yes, bool *val
 	const char *const names[] = { no, yes };
 	int i;
 
-	if (!parse_choice(v, names, 2, &i))
+	if (!configvalue_choice(v, names, 2, &i))
 		return false;
 	*value = i;
 	return true;
@@ -176,44 +74,20 @@ static bool set_host_driver(struct config *cfg, const char *v)
 	return set_either(v, "leave", "rebind", &cfg->rebind);
 }
 
-static bool has_unit_suffix(const char *name)
-{
-	static const char *const suffixes[] = {
-		".service", ".socket", ".target", ".timer",
-		".mount",   ".slice",  ".scope",  ".path",
-	};
-	const char *dot = strrchr(name, '.');
-
-	for (size_t i = 0; dot && i < ARRAY_SIZE(suffixes); i++)
-		if (strcmp(dot, suffixes[i]) == 0)
-			return true;
-	return false;
-}
-
-/* systemd.unit(5): these bytes make a unit's name. */
-static bool is_unit_name(const char *name)
-{
-	static const char allowed[] =
-		"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-		"0123456789:-_.\\@";
-
-	return *name != '-' && *name != '.' && !name[strspn(name, allowed)];
-}
-
 static bool set_host_services(struct config *cfg, const char *v)
 {
 	for (;;) {
-		_cleanup_free_ char *word = next_word(&v);
+		_cleanup_free_ char *word = configvalue_next_word(&v);
 
 		if (!word)
 			return true;
-		if (!is_unit_name(word))
+		if (!configvalue_is_unit(word))
 			return false;
 		cfg->host_services =
 			xreallocarray(cfg->host_services, cfg->n_host_services + 1,
 				      sizeof(*cfg->host_services));
 		cfg->host_services[cfg->n_host_services++] =
-			has_unit_suffix(word) ? TAKE_PTR(word)
+			configvalue_has_unit_suffix(word) ? TAKE_PTR(word)
 					      : xasprintf("%s.service", word);
 	}
 }
@@ -231,7 +105,7 @@ static bool set_boot_restart(struct config *cfg, const char *v)
 		cfg->boot_restart = CONFIG_BOOT_ONBOOT;
 		return true;
 	}
-	if (!parse_bool(v, &yes))
+	if (!configvalue_bool(v, &yes))
 		return false;
 	cfg->boot_restart = yes ? CONFIG_BOOT_YES : CONFIG_BOOT_NO;
 	return true;
@@ -239,7 +113,7 @@ static bool set_boot_restart(struct config *cfg, const char *v)
 
 static bool set_rescan_timeout(struct config *cfg, const char *v)
 {
-	return parse_number(v, 1, 3600, &cfg->rescan_timeout);
+	return configvalue_number(v, 1, 3600, &cfg->rescan_timeout);
 }
 
 static bool set_on_failure(struct config *cfg, const char *v)
@@ -252,27 +126,17 @@ static bool set_post_stop(struct config *cfg, const char *v)
 	return set_either(v, "keep", "host", &cfg->post_stop_host);
 }
 
-/* [DOMAIN:]BB:DD[.F] by its looks; who uses the address parses it. */
-static bool is_addr(const char *text)
-{
-	size_t colons = 0;
-
-	for (const char *p = text; *p; p++)
-		colons += *p == ':';
-	return (colons == 1 || colons == 2) && *text != ':' &&
-		!text[strspn(text, "0123456789abcdefABCDEF:.")];
-}
-
 static bool set_card(struct config *cfg, const char *v)
 {
 	static const char *const rungs[] = { "own", "subordinate", "slot", "card" };
-	_cleanup_free_ char *addr = next_word(&v), *rung = next_word(&v),
-			    *more = next_word(&v);
+	_cleanup_free_ char *addr = configvalue_next_word(&v),
+			    *rung = configvalue_next_word(&v),
+			    *more = configvalue_next_word(&v);
 	struct config_card *card;
 	int i;
 
-	if (!addr || !rung || more || !is_addr(addr) ||
-	    !parse_choice(rung, rungs, ARRAY_SIZE(rungs), &i))
+	if (!addr || !rung || more || !configvalue_is_addr(addr) ||
+	    !configvalue_choice(rung, rungs, ARRAY_SIZE(rungs), &i))
 		return false;
 	cfg->cards = xreallocarray(cfg->cards, cfg->n_cards + 1, sizeof(*cfg->cards));
 	card = &cfg->cards[cfg->n_cards++];
@@ -284,17 +148,17 @@ static bool set_card(struct config *cfg, const char *v)
 /* Several lines for one address make one group: a line holds some 40 VMIDs. */
 static bool set_group(struct config *cfg, const char *v)
 {
-	_cleanup_free_ char *addr = next_word(&v);
+	_cleanup_free_ char *addr = configvalue_next_word(&v);
 	struct config_group *group = NULL, fresh = { 0 };
 
-	if (!addr || !is_addr(addr) || !v[strspn(v, " \t,")])
+	if (!addr || !configvalue_is_addr(addr) || !v[strspn(v, " \t,")])
 		return false;
 	for (size_t i = 0; i < cfg->n_groups; i++)
 		if (strcasecmp(cfg->groups[i].addr, addr) == 0)
 			group = &cfg->groups[i];
 	if (group)
-		return add_vmids(v, &group->vmids, &group->n);
-	if (!add_vmids(v, &fresh.vmids, &fresh.n))
+		return configvalue_add_vmids(v, &group->vmids, &group->n);
+	if (!configvalue_add_vmids(v, &fresh.vmids, &fresh.n))
 		return false;
 	fresh.addr = TAKE_PTR(addr);
 	cfg->groups = xreallocarray(cfg->groups, cfg->n_groups + 1, sizeof(*cfg->groups));
