@@ -381,7 +381,10 @@ rung_sim() {
 	PVE_SIM_BUILD=$work/sim-build
 	export PVE_SIM_DESTDIR PVE_SIM_BUILD
 	prepare "build of the simulated programs" 120 "$work/source/tests/pve-sim/sim" build "$PVE_SIM_BUILD" || return
-	each_script 900 sim "$work/source"/tests/sim_*.sh
+	# With --long every step of the nights is one at which something is killed.
+	limit=900
+	[ -z "$long" ] || limit=7200
+	each_script "$limit" sim "$work/source"/tests/sim_*.sh
 }
 
 rung_lab() {
