@@ -292,6 +292,11 @@ static const struct {
 	  "stop qemu/101 04:00.0 function;", 0, 0, 0, { 0 }, NULL, false },
 
 	/* No plan. */
+	{ "a holder that could not start again", RUNS("101", "04:00.0")
+	  "qemu/101 hostpci1 0 0000:09:00.0 - - running pve1 missing -\n"
+	  OFF("100", "04:00.0"), "qemu/100",
+	  "never: qemu/101 in the way, not to be stopped (never-stop, HA with ha = refuse, "
+	  "or it could not start again)", 0, 0, 0, { 0 }, NULL, false },
 	{ "missing", "qemu/100 hostpci0 0 0000:09:00.0 - - stopped pve1 missing -\n",
 	  "qemu/100",
 	  "never: hostpci0: 0000:09:00.0 is not there", 0, 0, 0, { 0 }, NULL, false },
@@ -311,8 +316,8 @@ static const struct {
 	  "the same VM",
 	  0, 0, 0, { 0 }, NULL, false },
 	{ "never-stop", RUNS("101", "04:00.0") OFF("100", "04:00.0"), "qemu/100",
-	  "never: qemu/101 in the way, not to be stopped (never-stop, or HA with "
-	  "ha = refuse)", 0, 0, 101,
+	  "never: qemu/101 in the way, not to be stopped (never-stop, HA with ha = refuse, "
+	  "or it could not start again)", 0, 0, 101,
 	  { 0 }, NULL, false },
 	{ "host process", OFF("100", "01:00.0"), "qemu/100",
 	  "host: process 812 (Xorg) of the host uses 0000:01:00.0", 0, 0, 0, { 0 }, &xorg,

@@ -243,6 +243,14 @@ static int compare_guests(const void *va, const void *vb)
 			     &((const struct model_guest *)vb)->id);
 }
 
+/* A container starts without a mount entry's node where that is optional. */
+static bool is_startable(const struct assignment *a)
+{
+	if (!a->status || strcmp(a->status, "ok") == 0)
+		return true;
+	return a->guest.kind == GUEST_LXC && strncmp(a->key, "dev", 3) != 0;
+}
+
 /* Every guest that has records here or that only the configuration's groups name. */
 static void build_guests(struct contention *c, const struct assignment *const *sorted,
 			 size_t n)
@@ -275,6 +283,10 @@ static void build_guests(struct contention *c, const struct assignment *const *s
 		if (refused >= 0)
 			c->guests[refused].never_stop = true;
 	}
+	/* Stopped now, it would stay down: what it is given at its next start is not there. */
+	for (size_t i = 0; i < n; i++)
+		if (sorted[i]->state == ASSIGNMENT_RUNNING && !is_startable(sorted[i]))
+			c->guests[model_guest_find(c, sorted[i]->guest)].never_stop = true;
 	if (!cfg || cfg->n_never_stop == 0)
 		return;
 	for (size_t i = 0; i < kept; i++)

@@ -149,8 +149,6 @@ static char *explain_refusal(const struct contention *c, const struct model_entr
 		return xasprintf("hostpci%d: Proxmox VE refuses to start with this value "
 				 "(pve-hostpci-ls says why)",
 				 e->hostpci);
-	if (strcmp(a->status, "refused") == 0)
-		return xasprintf("hostpci%d: PVE refuses its value", e->hostpci);
 	if (strcmp(a->status, "no-mapping") == 0)
 		return xasprintf("hostpci%d: mapping '%s' has no device on this node",
 				 e->hostpci, a->mapping ? a->mapping : "-");
@@ -223,9 +221,9 @@ static char *explain_never(const struct search *s)
 	}
 	if (!text)
 		return xstrdup("what is in the way may not be stopped");
-	char *why = xasprintf(
-		"%s in the way, not to be stopped (never-stop, or HA with ha = refuse)",
-		text);
+	char *why = xasprintf("%s in the way, not to be stopped (never-stop, HA with "
+			      "ha = refuse, or it could not start again)",
+			      text);
 
 	free(text);
 	return why;

@@ -54,7 +54,10 @@ struct contention_input {
 	/* of this node; also those without an assignment */
 	const struct contention_member *members;
 	size_t n_members;
-	/* not to be stopped beside never_stop: HA guests with ha = refuse */
+	/*
+	 * not to be stopped beside never_stop: HA guests with ha = refuse. Nor are
+	 * running guests whose next start would fail, by their assignments.
+	 */
 	const struct guest_id *refused;
 	size_t n_refused;
 	bool no_iommu;				/* no VM with a hostpciN can start */
