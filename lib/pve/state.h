@@ -16,6 +16,9 @@
 
 #include "pve/guest.h"
 
+/* Holds all of it, mode 0700. */
+#define STATE_DIR	"/var/lib/pve-gpu-utils"
+
 /* Complete paths below root_dir(): /var/lib/pve-gpu-utils/{state,journal,drivers/}. Allocated. */
 char *state_path(void);
 char *state_journal_path(void);
