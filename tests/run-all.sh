@@ -336,9 +336,12 @@ rung_static() {
 			[ -e "man/${page#*/}" ]
 		done'
 	check "cppcheck" 900 cppcheck -q -j "$jobs" --std=c11 --enable=warning,portability,performance \
-		--inline-suppr --suppress=missingIncludeSystem --error-exitcode=1 -Ilib -D_GNU_SOURCE lib utils
+		--inline-suppr --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches \
+		--error-exitcode=1 -Ilib -D_GNU_SOURCE lib utils
+	# gcc 14 does not see that cleanup attributes close descriptors, nor that strsep() may clear one.
 	check "gcc -fanalyzer" 1200 sh -ec 'mkdir ../analyzer && cd ../analyzer &&
-		../source/configure -q CFLAGS="-O1 -fanalyzer -Werror" && make -s -k -j'"$jobs"
+		../source/configure -q \
+			CFLAGS="-O1 -fanalyzer -Werror -Wno-analyzer-fd-leak -Wno-analyzer-deref-before-check" && make -s -k -j'"$jobs"
 }
 
 # Programs and data where the package puts them, for tests that want them so.

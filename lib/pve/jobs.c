@@ -168,7 +168,7 @@ static void parse_cron(char *text, struct job **jobs, size_t *n)
 	unsigned long number = 0;
 
 	for (char *line; (line = next_line(&text)); ) {
-		char *field[7], *save = NULL, *word, *key = NULL;
+		char *field[7] = { NULL }, *save = NULL, *word, *key = NULL;
 		struct job *job;
 		int i = 0;
 
