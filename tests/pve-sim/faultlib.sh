@@ -58,7 +58,7 @@ fault_host()
 	look()
 	{
 		n=0 i=0
-		while ps -eo comm= | grep -Ex '$ours' >/run/pve-sim/procs && [ \$i -lt 900 ]; do
+		while ps -eo comm= | grep -Ex '$ours' >/run/pve-sim/procs && [ \$i -lt \${longest:-900} ]; do
 			sleep 0.1
 			i=\$((i + 1))
 			[ \$((i % 10)) -eq 0 ] || continue
@@ -97,7 +97,7 @@ fault_sh()
 		esac
 	done
 	rc=0
-	timeout -k 5 "${sim_limit:-240}" "$SIM" run "$H" $fault_boot -- sh /run/pve-sim/case.sh "$fault_conf" \
+	timeout -k 5 "${sim_limit:-300}" "$SIM" run "$H" $fault_boot -- sh /run/pve-sim/case.sh "$fault_conf" \
 		"$fault_lines" "$1" >"$T/out" 2>&1 || rc=$?
 }
 
