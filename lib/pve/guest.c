@@ -179,7 +179,7 @@ bool guest_is_running(struct guest_id id, pid_t *pid, uint64_t *start_time)
 		runs = qemuproc_read(id.vmid, &proc);
 	} else {
 		_cleanup_free_ uint32_t *vmids = NULL;
-		size_t n;
+		size_t n = 0;
 
 		if (running_containers(&vmids, &n) == 0)
 			runs = guest_vmids_have(vmids, n, id.vmid);
