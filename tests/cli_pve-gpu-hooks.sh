@@ -237,6 +237,15 @@ mkdir "$conf"
 hooks 71 enable
 [ -z "$(ls -A "$conf")" ] || fail "something written into a directory"
 
+# No Proxmox host: nothing is made up
+fresh
+rmdir "$r/etc/pve"
+hooks 66 enable
+said 'is this a host of Proxmox VE'
+[ -z "$(ls "$r/etc")" ] || fail "enable makes files where there is no Proxmox VE"
+hooks 66 status
+said 'is this a host of Proxmox VE'
+
 # Wrong use
 fresh
 for args in '' frobnicate 'enable --chain --replace' 'disable --chain' 'status -n' 'enable -j' 'enable now' --frob; do

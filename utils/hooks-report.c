@@ -333,8 +333,12 @@ int main(int argc, char *argv[])
 		return msg_usage_error();
 	}
 	err = hostmodel_load(&m, &what);
-	if (err) {
+	if (err == -ENOENT) {
+		say("%s cannot be read: is this a host of Proxmox VE?", what);
+	} else if (err) {
 		say("%s cannot be read: %s", what, strerror(-err));
+	}
+	if (err) {
 		hostmodel_done(&m);
 		if (err == -ENOENT)
 			return EX_NOINPUT;

@@ -176,6 +176,8 @@ unit_do() {
 }
 
 enable_hook() {
+	[ -f "$conf" ] || [ -d "$root/etc/pve" ] ||
+		die "$EX_NOINPUT" "neither /etc/vzdump.conf nor /etc/pve is there: is this a host of Proxmox VE?"
 	current=$(script_in_force)
 	source=@pkgdatadir@/vzdump-hook
 	[ ! -f "$root$source" ] || source=$root$source
