@@ -70,7 +70,7 @@ struct assignment_query {
 /*
  * Resolve the hostpciN of VMs as PVE would at their next start, and what the
  * running ones hold.
- * each: called per record, in the order of DESIGN (VMID, hostpci index, alt, addr).
+ * each: called per record, ordered by VMID, hostpci index, alt, addr.
  * What PVE drops or refuses is said as "qemu/100: hostpci3: reason" and makes the
  * result -EBADMSG. A setting that PVE drops gives no record: the machine starts
  * without it. One for which PVE refuses to start gives one of status refused,
