@@ -129,7 +129,7 @@ static struct timespec scaled(const char *key, double standard)
 static void show_cgroup(pid_t pid)
 {
 	char path[64], text[128], file[128];
-	int ns, status;
+	int ns, root, status;
 	pid_t child = fork();
 
 	if (child > 0)
@@ -137,7 +137,11 @@ static void show_cgroup(pid_t pid)
 	if (child != 0)
 		return;
 	ns = open("/proc/1/ns/mnt", O_RDONLY | O_CLOEXEC);
-	if (ns < 0 || setns(ns, CLONE_NEWNS) < 0)
+	root = open("/proc/1/root", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (ns < 0 || root < 0 || setns(ns, CLONE_NEWNS) < 0)
+		_exit(1);
+	/* when all of this is in a chroot, setns has just left it */
+	if (fchdir(root) < 0 || chroot(".") < 0)
 		_exit(1);
 	snprintf(text, sizeof(text), is_unit ? "0::/system.slice/%s\n" : is_ct ? "0::/lxc/%s/ns/init.scope\n" :
 		 "0::/qemu.slice/%s.scope\n", id);
