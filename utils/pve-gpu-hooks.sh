@@ -37,7 +37,7 @@ Usage: pve-gpu-hooks [-R DIR] enable [--chain | --replace] [-n]
        pve-gpu-hooks [-R DIR] disable [-n]
        pve-gpu-hooks [-R DIR] status | plan | example  [-j]
 
-  enable             let vzdump call the hook: sets "script:" in /etc/vzdump.conf
+  enable             make vzdump call the hook: sets "script:" in /etc/vzdump.conf
     --chain          call the script that is set there now after the hook
     --replace        put the hook in place of the script that is set there now
   disable            put /etc/vzdump.conf back as it was
