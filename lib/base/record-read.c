@@ -5,18 +5,8 @@
 #include <string.h>
 
 #include "base/record.h"
+#include "base/text.h"
 #include "base/xalloc.h"
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
 
 /* Turn \xHH back into bytes, in place; NUL cannot stand in a string. */
 static bool unescape(char *s)
@@ -34,8 +24,8 @@ static bool unescape(char *s)
 		}
 		if (s[1] != 'x')
 			return false;
-		high = hex_digit(s[2]);
-		low = high < 0 ? -1 : hex_digit(s[3]);
+		high = text_hex_digit(s[2]);
+		low = high < 0 ? -1 : text_hex_digit(s[3]);
 		if (low < 0 || (high | low) == 0)
 			return false;
 		*to++ = (char)(high << 4 | low);

@@ -50,3 +50,14 @@ void text_put_shown(FILE *out, const char *text)
 			fprintf(out, "\\x%02x", *s++);
 	}
 }
+
+int text_hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}

@@ -16,4 +16,7 @@ size_t text_utf8_length(const unsigned char *s);
  */
 void text_put_shown(FILE *out, const char *text);
 
+/* Value of a hexadecimal digit of either case, in any locale; -1 for anything else. */
+int text_hex_digit(char c);
+
 #endif

@@ -2,18 +2,8 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "base/text.h"
 #include "pci/pciaddr.h"
-
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	return -1;
-}
 
 /* Read 1..max hex digits that end at `end`; advance *text past it. */
 static bool hex_field(const char **text, int max, char end, uint32_t *value)
@@ -21,8 +11,8 @@ static bool hex_field(const char **text, int max, char end, uint32_t *value)
 	const char *p = *text;
 	uint32_t v = 0;
 
-	for (int i = 0; i < max && hex_digit(*p) >= 0; i++)
-		v = v << 4 | (uint32_t)hex_digit(*p++);
+	for (int i = 0; i < max && text_hex_digit(*p) >= 0; i++)
+		v = v << 4 | (uint32_t)text_hex_digit(*p++);
 	if (p == *text || *p != end)
 		return false;
 	*value = v;

@@ -50,7 +50,7 @@ static int lock_file(const char *name, mode_t mode, unsigned wait)
 
 int guardian_lock_hook(unsigned wait)
 {
-	return lock_file("/var/lib/pve-gpu-utils/hook.lock", 0600, wait);
+	return lock_file(STATE_DIR "/hook.lock", 0600, wait);
 }
 
 int guardian_lock_vzdump(unsigned wait)
@@ -203,7 +203,7 @@ static void tidy(void)
 {
 	static const char *const names[] = { "state", "journal.lock", "hook.lock",
 					     "vzdump.conf.script" };
-	_cleanup_free_ char *dir = root_path("/var/lib/pve-gpu-utils");
+	_cleanup_free_ char *dir = root_path(STATE_DIR);
 	_cleanup_free_ char *journal = state_journal_path();
 	_cleanup_free_ char *drivers = state_drivers_dir();
 	char self[4096];

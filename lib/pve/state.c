@@ -11,6 +11,7 @@
 #include "base/readfile.h"
 #include "base/record.h"
 #include "base/root.h"
+#include "base/text.h"
 #include "base/xalloc.h"
 #include "pve/state.h"
 
@@ -69,15 +70,6 @@ static bool number(const char *text, uint64_t max, uint64_t *value)
 	return errno == 0 && *end == '\0' && *value <= max;
 }
 
-static int hex(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Take \xHH back, in place. */
 static bool unescape(char *s)
 {
@@ -85,9 +77,9 @@ static bool unescape(char *s)
 
 	for (; *s; s++) {
 		if (*s == '\\') {
-			if (s[1] != 'x' || hex(s[2]) < 0 || hex(s[3]) < 0)
+			if (s[1] != 'x' || text_hex_digit(s[2]) < 0 || text_hex_digit(s[3]) < 0)
 				return false;
-			*out++ = (char)(hex(s[2]) << 4 | hex(s[3]));
+			*out++ = (char)(text_hex_digit(s[2]) << 4 | text_hex_digit(s[3]));
 			s += 3;
 		} else {
 			*out++ = *s;
