@@ -54,6 +54,8 @@ if [ -e /etc/pve ] || command -v pveversion >/dev/null; then
 	exit 69
 fi
 apt-get -q update >/dev/null 2>&1
+# Without it enable says that there is no Proxmox VE here.
+mkdir /etc/pve
 
 # --- install
 ok "install with apt" pkg install --no-install-recommends "$dir"/pve-gpu-utils_*.deb "$dir"/cuda-ckpt_*.deb
@@ -170,12 +172,11 @@ rm -rf /etc/pve-gpu-utils
 
 install_again
 pve-gpu-hooks enable >/dev/null 2>&1
-mkdir -p /etc/pve
 printf 'vzdump: backup-1\n\tschedule 21:00\n\tscript %s\n' $stub >/etc/pve/jobs.cfg
 ok "purge with a job that names the stub" pkg purge pve-gpu-utils
 ok "job's own script: says so" said 'names it'
 ok "job's own script: the stub stays" test -x $stub
-rm -rf /etc/pve /etc/pve-gpu-utils
+rm -rf /etc/pve/jobs.cfg /etc/pve-gpu-utils
 
 install_again
 pve-gpu-hooks enable >/dev/null 2>&1
