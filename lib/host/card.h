@@ -1,0 +1,85 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The cards that are to be given away: which functions, which ids, who shares them. */
+#ifndef HOST_CARD_H
+#define HOST_CARD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "pci/pcidev.h"
+
+enum card_wish_kind {
+	CARD_GPU,		/* --gpu ADDR: a function or slot of a card */
+	CARD_ID,		/* --id V:D: cards whose display function has the id, or other functions alone */
+	CARD_ALL,		/* --all-gpus: every GPU that is neither a VF nor a server's BMC display */
+};
+
+struct card_wish {
+	enum card_wish_kind kind;
+	const char *text;	/* not owned; NULL for CARD_ALL */
+};
+
+/* How vfio-pci gets hold of a function at boot. */
+enum card_how {
+	CARD_BY_ID,		/* vendor:device is nobody else's: vfio-pci.ids */
+	CARD_BY_SUBSYSTEM,	/* vendor:device:subvendor:subdevice is nobody else's: the same */
+	CARD_BY_SLOT,		/* a function that stays with the host is equal: driver_override */
+};
+
+struct card_fn {
+	const struct pcidev *dev;	/* in cards.devs */
+	enum card_how how;
+	bool is_display;	/* base class 03, or 12 (accelerators) */
+	bool is_boot;		/* boot_vga is 1: firmware and early consoles draw on it */
+};
+
+struct cards {
+	struct pcidev *devs;	/* owned; every function of the host, sorted by address */
+	size_t n_devs;
+	struct card_fn *fns;	/* owned; what is given away, sorted by address */
+	size_t n;
+	const struct pcidev **mates;	/* owned; other members, no bridges, of their IOMMU groups */
+	size_t n_mates;
+};
+
+/*
+ * Is the wish well formed? ("03:00", "0000:03:00.0"; "10de:2204")
+ * *error: allocated, says what is wrong; untouched when true is returned.
+ */
+bool card_wish_is_valid(const struct card_wish *wish, char **error);
+
+/*
+ * Find the functions that n wishes mean on this host: of each card all of its
+ * functions, audio, USB-C and UCSI too, behind its own switch where it has one
+ * (Intel Arc). No wish gives no function, with devs read all the same.
+ *
+ * force: take storage, network and USB controllers that the host uses, too.
+ * Returns 0; -EINVAL (a wish that is not well formed), -ENOENT (nothing of that
+ * address or id here), -ENODEV (a bridge, a virtual function, no GPU), -EBUSY
+ * (needs force) with *error = what and why (allocated), or another -errno with
+ * *error naming what could not be read. *cards is empty then.
+ */
+int cards_find(const struct card_wish *wishes, size_t n, bool force, struct cards *cards,
+	       char **error);
+void cards_done(struct cards *cards);
+
+/* Is the function one of those that are given away? */
+bool cards_has(const struct cards *cards, const struct pciaddr *addr);
+
+/*
+ * What a later run needs to know that it is the same card: a line
+ * "0000:03:00.0 10de:2204:1458:403b" for each function. Allocated.
+ */
+char *cards_record(const struct cards *cards);
+
+/*
+ * Compare with a record of an earlier run: true when every recorded slot holds
+ * what it held. Else *error names the first one that does not (allocated):
+ * "0000:03:00.0: holds 10de:2206:…, was 10de:2204:…" or "…: is empty, was …".
+ */
+bool cards_match_record(const struct cards *cards, const char *record, char **error);
+
+/* "0000:03:00.0 10de:2204", allocated: what messages call it. */
+char *card_fn_label(const struct card_fn *fn);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Who takes a function at boot. */
+#ifndef HOST_CLAIM_H
+#define HOST_CLAIM_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "host/card.h"
+
+struct claim_module {		/* a module that claims functions which are given away */
+	char *name;		/* owned; with '_' */
+	bool builtin;		/* in at least one installed kernel */
+	bool for_display;	/* claims one of their display functions */
+	bool needed;		/* claims a function that stays with the host */
+};
+
+struct claims {
+	struct claim_module *mods;	/* owned, sorted by name */
+	size_t n;
+	bool vfio_builtin;	/* vfio-pci is not a module in at least one installed kernel */
+};
+
+/*
+ * Look up the functions in the modules of every installed kernel, so that a
+ * boot of another one finds all that it needs. What modprobe.d says does not count.
+ * 0, or -ENOENT when no kernel with modules is installed (n = 0 then).
+ */
+int claims_read(const struct cards *cards, struct claims *claims);
+void claims_done(struct claims *claims);
+
+#endif

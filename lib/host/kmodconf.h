@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* Kernel modules under the root and their configuration, through libkmod. */
+#ifndef HOST_KMODCONF_H
+#define HOST_KMODCONF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/*
+ * Release of the kernel whose modules count: the running one
+ * (/proc/sys/kernel/osrelease) when /lib/modules has it, else the newest of
+ * /lib/modules. Allocated; NULL when there is none.
+ */
+char *kernel_release(void);
+
+/* Releases in /lib/modules, oldest first by version; each and the array are the caller's. */
+char **kernel_releases(size_t *n);
+
+/* Is "6.8.12-4-pve" at least major.minor? */
+bool kernel_is_at_least(const char *release, unsigned major, unsigned minor);
+
+/*
+ * Value of an option in /boot/config-RELEASE, or in
+ * /lib/modules/RELEASE/config: 'y', 'm', 'n' (not set), 's' for any other
+ * value; 0 when no such file can be read or it does not know the option.
+ */
+char kernel_option(const char *release, const char *option);
+
+struct kmodconf;
+
+/*
+ * libkmod for one kernel, with the modprobe.d folders of the root. Where
+ * modules.alias.bin is missing the text modules.alias is read in its place.
+ *
+ * release: NULL for kernel_release().
+ * Returns NULL with errno when there are no modules of that kernel.
+ */
+struct kmodconf *kmodconf_open(const char *release);
+void kmodconf_close(struct kmodconf *k);	/* NULL is allowed */
+
+/* Names of the modules that claim a modalias, sorted, without vfio's own; strings and array are the caller's. */
+char **kmodconf_claimants(struct kmodconf *k, const char *modalias, size_t *n);
+
+/* '-' and '_' are the same in all names. */
+bool kmodconf_is_builtin(struct kmodconf *k, const char *module);
+bool kmodconf_exists(struct kmodconf *k, const char *module);	/* as a file or built in */
+bool kmodconf_is_blacklisted(struct kmodconf *k, const char *module);
+/* Is before loaded before module: "softdep MODULE pre: BEFORE"? */
+bool kmodconf_has_pre(struct kmodconf *k, const char *module, const char *before);
+/* Options in force for a module as one text ("ids=10de:2204 disable_vga=1"), allocated; NULL without any. */
+char *kmodconf_options(struct kmodconf *k, const char *module);
+
+/* One line of a modprobe.d, modules-load.d or /etc/modules file. */
+struct kmodconf_line {
+	char *path;		/* owned; without the root */
+	unsigned long line;	/* from 1 */
+	char *text;		/* owned; blanks at both ends and comments cut, continued lines joined */
+};
+
+/*
+ * Lines in force of others' modprobe.d files (a file of the same name in an
+ * earlier folder hides the later one); word is the first word, "options".
+ * n = 0 without any.
+ */
+struct kmodconf_line *kmodconf_lines(const char *word, size_t *n);
+/* The same for the modules to load at boot: modules-load.d, /etc/modules, initramfs-tools/modules. */
+struct kmodconf_line *kmodconf_load_lines(size_t *n);
+void kmodconf_lines_free(struct kmodconf_line *lines, size_t n);
+
+/* Are two module names the same one? */
+bool kmodconf_same_name(const char *a, const char *b);
+
+#endif
