@@ -14,8 +14,8 @@
 #define GRUBCONF_DROPIN "/etc/default/grub.d/pve-gpu-utils.cfg"
 
 struct grubconf {
-	char *linux;		/* owned; value of GRUB_CMDLINE_LINUX, "" when unset */
-	char *linux_default;	/* owned; GRUB_CMDLINE_LINUX_DEFAULT */
+	char *always;		/* owned; value of GRUB_CMDLINE_LINUX, "" when unset */
+	char *normal;		/* owned; of GRUB_CMDLINE_LINUX_DEFAULT: not in recovery entries */
 	bool unclear;		/* a value has $(…), `…` or a variable that is not one of these */
 	char *reset;		/* owned; "FILE:LINE" that sets it anew after our file, NULL */
 };
