@@ -9,9 +9,6 @@
 
 #include "host/card.h"
 
-/* The first line of every file begins so (behind "#!/bin/sh" in a script): the file is ours. */
-#define ARTIFACT_MARK "# written by vfio-setup; "
-
 #define ARTIFACT_MODPROBE	"/etc/modprobe.d/pve-gpu-utils.conf"
 #define ARTIFACT_MODULES_LOAD	"/etc/modules-load.d/pve-gpu-utils.conf"
 #define ARTIFACT_UDEV		"/etc/udev/rules.d/10-pve-gpu-utils.rules"
@@ -26,7 +23,7 @@ enum artifacts_initramfs {
 
 struct artifact {
 	const char *path;	/* absolute, without the root; one of the above */
-	char *data;		/* owned; text that ends with LF; NULL: there is to be no such file */
+	char *data;		/* owned; begins with HOSTFILE_MARK, ends with LF; NULL: no such file is wanted */
 	mode_t mode;
 	bool in_initramfs;	/* a change calls for a new initramfs */
 };

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "host/strlist.h"
 #include "pci/pcidev.h"
 
 enum card_wish_kind {
@@ -67,17 +68,17 @@ void cards_done(struct cards *cards);
 bool cards_has(const struct cards *cards, const struct pciaddr *addr);
 
 /*
- * What a later run needs to know that it is the same card: a line
- * "0000:03:00.0 10de:2204:1458:403b" for each function. Allocated.
+ * What a later run needs to know that it is the same card: for each function
+ * "0000:03:00.0 10de:2204 1458:403b" (address, ids, subsystem's ids) is added.
  */
-char *cards_record(const struct cards *cards);
+void cards_record(const struct cards *cards, struct strlist *record);
 
 /*
  * Compare with a record of an earlier run: true when every recorded slot holds
  * what it held. Else *error names the first one that does not (allocated):
- * "0000:03:00.0: holds 10de:2206:…, was 10de:2204:…" or "…: is empty, was …".
+ * "0000:03:00.0: holds 10de:2206 1458:403b, not 10de:2204 1458:403b" or "…: is empty, …".
  */
-bool cards_match_record(const struct cards *cards, const char *record, char **error);
+bool cards_match_record(const struct cards *cards, const struct strlist *record, char **error);
 
 /* "0000:03:00.0 10de:2204", allocated: what messages call it. */
 char *card_fn_label(const struct card_fn *fn);

@@ -29,8 +29,8 @@ char kernel_option(const char *release, const char *option);
 struct kmodconf;
 
 /*
- * libkmod for one kernel, with the modprobe.d folders of the root. Where
- * modules.alias.bin is missing the text modules.alias is read in its place.
+ * libkmod for one kernel, with the modprobe.d folders of the root. What the
+ * running kernel's command line says of modules counts with the root "/" alone.
  *
  * release: NULL for kernel_release().
  * Returns NULL with errno when there are no modules of that kernel.
