@@ -29,8 +29,8 @@ char kernel_option(const char *release, const char *option);
 struct kmodconf;
 
 /*
- * libkmod for one kernel, with the modprobe.d folders of the root. What the
- * running kernel's command line says of modules counts with the root "/" alone.
+ * libkmod for one kernel, with the modprobe.d folders of the root. libkmod
+ * also takes what the running kernel's command line says, whatever the root.
  *
  * release: NULL for kernel_release().
  * Returns NULL with errno when there are no modules of that kernel.
@@ -44,8 +44,9 @@ char **kmodconf_claimants(struct kmodconf *k, const char *modalias, size_t *n);
 /* '-' and '_' are the same in all names. */
 bool kmodconf_is_builtin(struct kmodconf *k, const char *module);
 bool kmodconf_exists(struct kmodconf *k, const char *module);	/* as a file or built in */
+/* Kept from being loaded by its alias ("blacklist") or at all ("install MODULE /bin/false"). */
 bool kmodconf_is_blacklisted(struct kmodconf *k, const char *module);
-/* Is before loaded before module: "softdep MODULE pre: BEFORE"? */
+/* Is before loaded before module: "softdep MODULE pre: BEFORE" in a modprobe.d file? */
 bool kmodconf_has_pre(struct kmodconf *k, const char *module, const char *before);
 /* Options in force for a module as one text ("ids=10de:2204 disable_vga=1"), allocated; NULL without any. */
 char *kmodconf_options(struct kmodconf *k, const char *module);
