@@ -39,14 +39,22 @@ void *table_add(struct table *t, void *parent, const char *const cells[])
 	return line;
 }
 
+static void add_flag(struct table *t, size_t column, int flag)
+{
+	struct libscols_column *c = scols_table_get_column(t->scols, column);
+
+	scols_column_set_flags(c, scols_column_get_flags(c) | flag);
+}
+
+void table_may_cut(struct table *t, size_t column)
+{
+	add_flag(t, column, SCOLS_FL_TRUNC);
+}
+
 void table_print(struct table *t, FILE *out)
 {
-	if (t->is_tree) {
-		struct libscols_column *first = scols_table_get_column(t->scols, 0);
-
-		scols_column_set_flags(first,
-				       scols_column_get_flags(first) | SCOLS_FL_TREE);
-	}
+	if (t->is_tree)
+		add_flag(t, 0, SCOLS_FL_TREE);
 	scols_table_set_stream(t->scols, out);
 	scols_print_table(t->scols);
 	scols_unref_table(t->scols);

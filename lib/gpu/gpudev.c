@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <errno.h>
-#include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/root.h"
-#include "base/sysfs.h"
 #include "base/xalloc.h"
 #include "gpu/gpudev.h"
 #include "pci/mdev.h"
@@ -15,6 +10,7 @@
 enum {
 	BASE_DISPLAY = 0x03,
 	BASE_ACCELERATOR = 0x12,
+	CLASS_VGA = 0x0300,
 };
 
 const struct record_field gpudev_fields[GPUDEV_FIELDS] = {
@@ -39,56 +35,27 @@ bool gpudev_is_gpu(const struct pcidev *dev)
 	return base == BASE_DISPLAY || base == BASE_ACCELERATOR;
 }
 
-static int read_attribute(const char *addr, const char *name, char *buf, size_t size)
+/* The kernel hides the file of a function for which it knows no way. */
+char *gpudev_reset(const struct topofn *fn)
 {
-	_cleanup_free_ char *path = root_path("/sys/bus/pci/devices/%s/%s", addr, name);
+	char *list;
 
-	return sysfs_read(path, buf, size);
-}
-
-static int read_number(const char *addr, const char *name)
-{
-	char buf[32], *end;
-	long value;
-
-	if (read_attribute(addr, name, buf, sizeof(buf)) <= 0)
-		return GPUDEV_UNKNOWN;
-	errno = 0;
-	value = strtol(buf, &end, 10);
-	if (errno || *end || value < 0 || value > INT_MAX)
-		return GPUDEV_UNKNOWN;
-	return (int)value;
-}
-
-/*
- * The kernel (since 5.15) hides reset_method where it knows no way at all; an
- * older one has a "reset" file and does not say what that does.
- */
-static char *read_reset(const char *addr)
-{
-	_cleanup_free_ char *old = root_path("/sys/bus/pci/devices/%s/reset", addr);
-	char buf[SYSFS_MAX];
-	int len = read_attribute(addr, "reset_method", buf, sizeof(buf));
-
-	if (len == -ENOENT)
-		return access(old, F_OK) == 0 ? NULL : xstrdup("none");
-	if (len < 0)
-		return NULL;
-	if (len == 0)
+	if (!fn->reset_method || !*fn->reset_method)
 		return xstrdup("none");
-	for (char *p = buf; *p; p++)
+	list = xstrdup(fn->reset_method);
+	for (char *p = list; *p; p++)
 		if (*p == ' ')
 			*p = ',';
-	return xstrdup(buf);
+	return list;
 }
 
-static char *read_mdev_types(const struct pciaddr *addr)
+char *gpudev_mdev_types(const struct pcidev *dev)
 {
 	struct mdev_type *types;
 	char *list = NULL;
 	size_t n;
 
-	if (mdev_types_read(addr, 1, &types, &n) < 0)
+	if (!dev->has_mdev || mdev_types_read(&dev->addr, 1, &types, &n) < 0)
 		return NULL;
 	for (size_t i = 0; i < n; i++) {
 		char *longer = list ? xasprintf("%s,%s", list, types[i].type) :
@@ -101,30 +68,6 @@ static char *read_mdev_types(const struct pciaddr *addr)
 	return list;
 }
 
-void gpudev_read(const struct pcidev *dev, struct pcinames *names, struct gpudev *gpu)
-{
-	char addr[PCIADDR_STRLEN];
-
-	pciaddr_format(&dev->addr, addr);
-	*gpu = (struct gpudev){ .dev = *dev };
-	gpu->dev.driver = dev->driver ? xstrdup(dev->driver) : NULL;
-	gpu->name = pciname_full(names, dev->vendor, dev->device);
-	gpu->reset = read_reset(addr);
-	gpu->mdev_types = dev->has_mdev ? read_mdev_types(&dev->addr) : NULL;
-	gpu->numvfs = read_number(addr, "sriov_numvfs");
-	gpu->totalvfs = read_number(addr, "sriov_totalvfs");
-	gpu->boot_vga = read_number(addr, "boot_vga");
-	gpu->numa_node = read_number(addr, "numa_node");
-}
-
-void gpudev_done(struct gpudev *gpu)
-{
-	free(gpu->dev.driver);
-	free(gpu->name);
-	free(gpu->reset);
-	free(gpu->mdev_types);
-}
-
 static const char *number(int value, char buf[16])
 {
 	if (value < 0)
@@ -133,17 +76,20 @@ static const char *number(int value, char buf[16])
 	return buf;
 }
 
-void gpudev_put(struct record_writer *w, const struct gpudev *gpu)
+void gpudev_put(struct record_writer *w, const struct topofn *fn, struct pcinames *names)
 {
+	const struct pcidev *dev = &fn->dev;
+	_cleanup_free_ char *name = pciname_full(names, dev->vendor, dev->device);
+	_cleanup_free_ char *reset = gpudev_reset(fn), *types = gpudev_mdev_types(dev);
 	char addr[PCIADDR_STRLEN], class[8], id[10], numbers[5][16];
-	const struct pcidev *dev = &gpu->dev;
+	/* The kernel tells it of VGA devices only. */
+	int boot_vga = dev->class >> 8 == CLASS_VGA ? fn->boot_vga : -1;
 
 	snprintf(class, sizeof(class), "%06x", dev->class & 0xffffff);
 	snprintf(id, sizeof(id), "%04x:%04x", dev->vendor, dev->device);
 	record_put(w, (const char *const[GPUDEV_FIELDS]){
-		pciaddr_format(&dev->addr, addr), class, id, gpu->name, dev->driver,
-		number(dev->iommu_group, numbers[0]), gpu->reset,
-		number(gpu->numvfs, numbers[1]), number(gpu->totalvfs, numbers[2]),
-		gpu->mdev_types, number(gpu->boot_vga, numbers[3]),
-		number(gpu->numa_node, numbers[4]) });
+		pciaddr_format(&dev->addr, addr), class, id, name, dev->driver,
+		number(dev->iommu_group, numbers[0]), reset,
+		number(fn->numvfs, numbers[1]), number(fn->totalvfs, numbers[2]),
+		types, number(boot_vga, numbers[3]), number(fn->numa_node, numbers[4]) });
 }
