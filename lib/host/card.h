@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 #include "host/strlist.h"
-#include "pci/pcidev.h"
+#include "pci/topology.h"
 
 enum card_wish_kind {
 	CARD_GPU,		/* --gpu ADDR: a function or slot of a card */
@@ -17,7 +17,7 @@ enum card_wish_kind {
 
 struct card_wish {
 	enum card_wish_kind kind;
-	const char *text;	/* not owned; NULL for CARD_ALL */
+	const char *text;	/* not owned; "0000:03:00.0", "03:00", "10de:2204"; NULL for CARD_ALL */
 };
 
 /* How vfio-pci gets hold of a function at boot. */
@@ -28,15 +28,14 @@ enum card_how {
 };
 
 struct card_fn {
-	const struct pcidev *dev;	/* in cards.devs */
+	const struct pcidev *dev;	/* in cards.topo */
 	enum card_how how;
 	bool is_display;	/* base class 03, or 12 (accelerators) */
 	bool is_boot;		/* boot_vga is 1: firmware and early consoles draw on it */
 };
 
 struct cards {
-	struct pcidev *devs;	/* owned; every function of the host, sorted by address */
-	size_t n_devs;
+	struct topology topo;	/* owned; every function of the host */
 	struct card_fn *fns;	/* owned; what is given away, sorted by address */
 	size_t n;
 	const struct pcidev **mates;	/* owned; other members, no bridges, of their IOMMU groups */
@@ -44,15 +43,9 @@ struct cards {
 };
 
 /*
- * Is the wish well formed? ("03:00", "0000:03:00.0"; "10de:2204")
- * *error: allocated, says what is wrong; untouched when true is returned.
- */
-bool card_wish_is_valid(const struct card_wish *wish, char **error);
-
-/*
  * Find the functions that n wishes mean on this host: of each card all of its
  * functions, audio, USB-C and UCSI too, behind its own switch where it has one
- * (Intel Arc). No wish gives no function, with devs read all the same.
+ * (Intel Arc). No wish gives no function, with topo read all the same.
  *
  * force: take storage, network and USB controllers that the host uses, too.
  * Returns 0; -EINVAL (a wish that is not well formed), -ENOENT (nothing of that
