@@ -74,20 +74,28 @@ char *sysfs_link_name(const char *path)
 	return xstrdup(slash ? slash + 1 : target);
 }
 
-int sysfs_write(const char *path, const char *value)
+bool sysfs_announce(const char *path, const char *value)
 {
-	size_t len = strlen(value), shown = len;
+	size_t shown = strlen(value);
 	const char *gap;
-	ssize_t n;
 
 	if (shown && value[shown - 1] == '\n')
 		shown--;
 	gap = shown ? " " : "";
-	if (sysfs_dry_run) {
+	if (sysfs_dry_run)
 		printf("echo%s%.*s > %s\n", gap, (int)shown, value, path);
+	else
+		say_info("echo%s%.*s > %s", gap, (int)shown, value, path);
+	return sysfs_dry_run;
+}
+
+int sysfs_write(const char *path, const char *value)
+{
+	size_t len = strlen(value);
+	ssize_t n;
+
+	if (sysfs_announce(path, value))
 		return 0;
-	}
-	say_info("echo%s%.*s > %s", gap, (int)shown, value, path);
 
 	_cleanup_close_ int fd = open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 

@@ -24,6 +24,9 @@ int sysfs_read_u64(const char *path, uint64_t *value);
 /* Last part of a symbolic link's target ("vfio-pci"), allocated; NULL and errno. */
 char *sysfs_link_name(const char *path);
 
+/* Print a write for a dry run (true: do not make it), else say it with -v (false). */
+bool sysfs_announce(const char *path, const char *value);
+
 /*
  * Write value in one write(2), without O_CREAT or O_TRUNC. Said with -v.
  * 0, or -errno (a short write is -EIO).
