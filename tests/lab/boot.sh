@@ -18,6 +18,10 @@ set -eu
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH LC_ALL=C
 
+lab=$(CDPATH='' cd "$(dirname "$0")" && pwd)
+# shellcheck source=tests/lab/watch.sh
+. "$lab/watch.sh"
+
 limit=240
 if [ "${1-}" = -t ]; then
 	limit=$2
@@ -26,7 +30,6 @@ fi
 image=$1 disk=$2 log=$3
 shift 3
 
-: >"$log"
 # TCG and one processor: KVM may be there and hang, and a second processor
 # makes one boot in five panic early.
 # shellcheck disable=SC2054 # the commas are QEMU's
@@ -42,42 +45,4 @@ quiet loglevel=2 panic=-1 systemd.show_status=0 mitigations=off audit=0 $*" \
 	-device pcie-root-port,id=rp2,chassis=2,slot=2 \
 	-device ati-vga,bus=rp2,addr=0.0,multifunction=on -device intel-hda,bus=rp2,addr=0.1 \
 	-device pcie-root-port,id=rp3,chassis=3,slot=3 -device bochs-display,bus=rp3
-nice -n 10 qemu-system-x86_64 "$@" >"$log.qemu" 2>&1 &
-qemu=$!
-trap 'kill -KILL $qemu 2>/dev/null || :' EXIT
-trap 'exit 130' INT TERM HUP
-
-# What is new, in whole lines.
-shown=0
-show() {
-	lines=$(head -n "$(wc -l <"$log")" "$log" | grep -a '^lab' | tr -d '\r') || return 0
-	[ -n "$lines" ] || return 0
-	printf '%s\n' "$lines" | tail -n "+$((shown + 1))" |
-		sed 's/^lab: FAIL/FAIL/; s/^lab: /    /; /^lab-/d'
-	shown=$(printf '%s\n' "$lines" | wc -l)
-}
-
-ticks=$((limit * 5))
-while [ $ticks -gt 0 ]; do
-	word=$(grep -aE '^lab-(kill|end)' "$log" | tr -d '\r') || :
-	if [ -n "$word" ]; then
-		kill -KILL $qemu
-		wait $qemu 2>/dev/null || :
-		show
-		[ "$word" = lab-end ] && exit 0
-		exit 9
-	fi
-	show
-	# Gone, or a zombie: which of them depends on the shell.
-	state=$(cut -d' ' -f3 /proc/$qemu/stat 2>/dev/null) || state=Z
-	if [ "$state" = Z ]; then
-		wait $qemu && exit 0
-		cat "$log.qemu" >&2
-		exit 1
-	fi
-	sleep 0.2
-	ticks=$((ticks - 1))
-done
-printf 'boot.sh: neither power-off nor the moment to kill within %s s; the console ends in:\n' "$limit" >&2
-tail -n 15 "$log" >&2
-exit 1
+watch "$log" "$limit" "$@"

@@ -1,30 +1,22 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# run.sh [SCENARIO...] - the full lab: a Debian 13 machine under QEMU with the
-# package and the simulated qm, pct and vzdump; it loses its power for real.
-# Without operands every scenario of scenarios/. Last line:
+# run.sh [SCENARIO...] - both labs under QEMU. The small one (small.sh): Debian's
+# kernels, emulated GPUs, the built programs. The full one: a Debian 13 machine
+# with the package and the simulated qm, pct and vzdump; it loses its power for real.
+# Without operands every scenario of small/scenarios/ and scenarios/. Last line:
 # "N passed, N failed, N skipped", counted in checks. Exit 77: cannot run here.
 #
 # LAB_CACHE  folder that keeps what is made of Debian alone between runs
 # LAB_KEEP   folder for the disks and console logs, kept after the run
 # LAB_DEB, LAB_MIRROR  see image.sh
+# LAB_TREE, LAB_KERNELS, PVE_GPU_TEST_LONG  see small.sh
 set -eu
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH LC_ALL=C
 
 lab=$(CDPATH='' cd "$(dirname "$0")" && pwd)
 
-skip() {
-	printf 'lab: skipped: %s\n0 passed, 0 failed, 1 skipped\n' "$1"
-	exit 77
-}
-for tool in qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils \
-	mmdebstrap:mmdebstrap mke2fs:e2fsprogs; do
-	command -v "${tool%%:*}" >/dev/null || skip "${tool%%:*} is missing (apt-get install ${tool#*:})"
-done
-[ "$(id -u)" = 0 ] || skip "only root can make a Debian root and build in it"
-[ "$(uname -m)" = x86_64 ] || skip "the machine is an x86-64 PC, this one is $(uname -m)"
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/pve-gpu-lab.XXXXXX")
 trap 'rm -rf "$tmp"' EXIT
 trap 'exit 130' INT TERM HUP
@@ -35,10 +27,17 @@ image=$tmp/image
 
 passed=0
 failed=0
+skipped=0
 total() {
-	printf '%d passed, %d failed, 0 skipped\n' $passed $failed
-	[ $failed = 0 ]
-	exit
+	printf '%d passed, %d failed, %d skipped\n' $passed $failed $skipped
+	[ $failed = 0 ] || exit 1
+	[ $((passed + failed)) != 0 ] || exit 77
+	exit 0
+}
+skip() {
+	printf 'lab: skipped: %s\n' "$1"
+	skipped=$((skipped + 1))
+	total
 }
 
 # shellcheck disable=SC2317 # the scenarios call it
@@ -63,28 +62,50 @@ boot() {
 	failed=$((failed + bad))
 }
 
-[ $# -gt 0 ] || {
-	for file in "$lab"/scenarios/*.sh; do
-		set -- "$@" "$(basename "$file" .sh)"
-	done
-}
-for scenario; do
-	[ -e "$lab/scenarios/$scenario.sh" ] || {
-		printf 'run.sh: no scenario %s in %s\n' "$scenario" "$lab/scenarios" >&2
-		exit 64
-	}
+in_small=
+in_full=
+# "bench" is run by tests/bench/rescan.
+[ $# -gt 0 ] || for file in "$lab"/small/scenarios/*.sh "$lab"/scenarios/*.sh; do
+	[ "$(basename "$file")" = bench.sh ] || set -- "$@" "$(basename "$file" .sh)"
 done
+for scenario; do
+	if [ -e "$lab/small/scenarios/$scenario.sh" ]; then
+		in_small="$in_small $scenario"
+	elif [ -e "$lab/scenarios/$scenario.sh" ]; then
+		in_full="$in_full $scenario"
+	else
+		printf 'run.sh: no scenario %s in %s\n' "$scenario" "$lab/small/scenarios, $lab/scenarios" >&2
+		exit 64
+	fi
+done
+
+[ -z "$in_small" ] || {
+	# The last line is for us, the others are shown as they come.
+	# shellcheck disable=SC2086 # a list of scenarios
+	{ LAB_CACHE=$cache "$lab/small.sh" $in_small || :; } | tee "$tmp/small" | sed '/^[0-9]* passed, /d'
+	# shellcheck disable=SC2046 # three numbers
+	set -- $(tail -n 1 "$tmp/small" | sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed, \([0-9]*\) skipped$/\1 \2 \3/p')
+	passed=$((passed + ${1:-0})) failed=$((failed + ${2:-1})) skipped=$((skipped + ${3:-0}))
+}
+[ -n "$in_full" ] || total
+
+for tool in qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils \
+	mmdebstrap:mmdebstrap mke2fs:e2fsprogs; do
+	command -v "${tool%%:*}" >/dev/null || skip "${tool%%:*} is missing (apt-get install ${tool#*:})"
+done
+[ "$(id -u)" = 0 ] || skip "only root can make a Debian root and build in it"
+[ "$(uname -m)" = x86_64 ] || skip "the machine is an x86-64 PC, this one is $(uname -m)"
 rc=0
 "$lab/image.sh" "$cache" "$image" || rc=$?
 case $rc in
 0) ;;
 77) skip "Debian's archive cannot be reached" ;;
 *)
-	failed=1
+	failed=$((failed + 1))
 	total
 	;;
 esac
-for scenario; do
+for scenario in $in_full; do
 	printf '%s\n' "$scenario"
 	disk=$work/$scenario.qcow2
 	qemu-img create -q -f qcow2 -b "$image/disk.img" -F raw "$disk"
