@@ -74,34 +74,51 @@ static bool is_repeated(const struct tree *t, size_t at)
 	return false;
 }
 
-/* "win11: hostpci0 (mapping gpu), running, holds it": all that guest's records say. */
+/* " (mapping gpu)", " (nvidia-63)", both, or ""; allocated. */
+static char *label_of(const struct assignment *a)
+{
+	if (a->mapping && a->mdev_type)
+		return xasprintf(" (mapping %s, %s)", a->mapping, a->mdev_type);
+	if (a->mapping)
+		return xasprintf(" (mapping %s)", a->mapping);
+	return a->mdev_type ? xasprintf(" (%s)", a->mdev_type) : xstrdup("");
+}
+
+/*
+ * What the records from `at` on say of that guest and that function:
+ * "win11: hostpci0,hostpci1 (mapping gpu), running, holds it", allocated.
+ */
 static char *describe_guest(const struct tree *t, size_t at)
 {
 	const struct assignment *a = &t->given[at];
-	const char *name = guest_name(t, a->guest), *last = NULL;
+	const char *name = guest_name(t, a->guest), *key = a->key;
+	_cleanup_free_ char *label = label_of(a);
 	bool held = false;
 	char *text = NULL;
 	size_t len;
 	FILE *f = xcheck(open_memstream(&text, &len));
 
-	if (name)
-		fprintf(f, "%s: ", name);
+	fprintf(f, "%s%s%s", name ? name : "", name ? ": " : "", key);
 	for (size_t i = at; i < t->n_given; i++) {
 		const struct assignment *b = &t->given[i];
+		char *next;
 
 		if (!b->has_addr || guest_compare(&b->guest, &a->guest) != 0 ||
 		    pciaddr_compare(&b->addr, &a->addr) != 0)
 			continue;
 		held |= b->held != NULL;
-		if (last && strcmp(last, b->key) == 0)
+		if (strcmp(key, b->key) == 0)
 			continue;
-		fprintf(f, "%s%s", last ? "," : "", b->key);
-		if (b->mapping)
-			fprintf(f, " (mapping %s)", b->mapping);
-		if (b->mdev_type)
-			fprintf(f, " %s", b->mdev_type);
-		last = b->key;
+		/* keys of one label share it */
+		next = label_of(b);
+		if (strcmp(label, next) != 0)
+			fputs(label, f);
+		free(label);
+		label = next;
+		key = b->key;
+		fprintf(f, ",%s", key);
 	}
+	fputs(label, f);
 	fputs(a->state != ASSIGNMENT_RUNNING ? ", stopped" :
 	      held ? ", running, holds it" : ", running without it", f);
 	if (a->status && strcmp(a->status, "ok") != 0)
@@ -194,6 +211,20 @@ static void *draw(struct tree *t, int at)
 	return t->lines[at];
 }
 
+/* A virtual function is worth a line where a guest is given it. */
+static bool is_given_vf(const struct tree *t, const struct topofn *fn, const bool chosen[])
+{
+	int pf = fn->dev.is_vf ? topology_find(t->topology, &fn->dev.physfn) : -1;
+
+	if (pf < 0 || !chosen[pf])
+		return false;
+	for (size_t i = 0; i < t->n_given; i++)
+		if (t->given[i].has_addr && !t->given[i].is_slot &&
+		    pciaddr_compare(&t->given[i].addr, &fn->dev.addr) == 0)
+			return true;
+	return false;
+}
+
 void gputree_print(FILE *out, const struct topology *topology, const bool chosen[])
 {
 	static const char *const columns[COLUMNS] = {
@@ -209,7 +240,7 @@ void gputree_print(FILE *out, const struct topology *topology, const bool chosen
 	t.names = pcinames_new();
 	load_guests(&t);
 	for (size_t i = 0; i < topology->n; i++)
-		if (chosen[i])
+		if (chosen[i] || is_given_vf(&t, &topology->fns[i], chosen))
 			draw(&t, (int)i);
 	table_print(t.table, out);
 	pcinames_free(t.names);
