@@ -297,6 +297,7 @@ void guest_done(struct guest *guest)
 	free(guest->node);
 	free(guest->name);
 	free(guest->lock);
+	free(guest->hookscript);
 	*guest = (struct guest){ 0 };
 }
 

@@ -46,6 +46,7 @@ struct guest {
 	char *node;		/* owned */
 	char *name;		/* owned; name: or hostname:, NULL without */
 	char *lock;		/* owned; lock:, NULL without */
+	char *hookscript;	/* owned; hookscript:, NULL without */
 	bool template;
 	bool has_disk;		/* VM: one that vzdump would include (no CD-ROM, no backup=0) */
 	bool onboot;

@@ -130,6 +130,9 @@ void guestfacts_read(struct guest *g, const char *text, size_t len)
 		} else if (pveconf_key_is(&item, "lock")) {
 			free(g->lock);
 			g->lock = value_string(&item);
+		} else if (pveconf_key_is(&item, "hookscript")) {
+			free(g->hookscript);
+			g->hookscript = value_string(&item);
 		} else if (pveconf_key_is(&item, "template")) {
 			g->template = is_true(item.value, item.value_len);
 		} else if (pveconf_key_is(&item, "onboot")) {

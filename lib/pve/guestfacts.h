@@ -8,8 +8,8 @@
 #include "pve/guest.h"
 
 /*
- * Fill in name, lock, template, has_disk, onboot and startup of *g (g->id set) from its
- * config.
+ * Fill in name, lock, hookscript, template, has_disk, onboot and startup of *g (g->id
+ * set) from its config.
  */
 void guestfacts_read(struct guest *g, const char *text, size_t len);
 
