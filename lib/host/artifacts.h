@@ -52,6 +52,11 @@ enum artifacts_initramfs artifacts_initramfs(void);
 /* Is it a module's name ([A-Za-z0-9_-])? */
 bool artifacts_is_module_name(const char *name);
 
+bool artifacts_cpu_is_intel(void);
+
+/* Does an installed kernel leave Intel's IOMMU off, for these cards, without intel_iommu=on? */
+bool artifacts_needs_intel_iommu(const struct cards *cards);
+
 /*
  * Decide what is to be in our files. The same cards and wishes give the same
  * bytes, whatever is applied or booted.

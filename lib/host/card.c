@@ -8,10 +8,10 @@
 #include "base/xalloc.h"
 #include "host/card.h"
 #include "pci/bind.h"
-#include "pci/iommu.h"
 
 enum {
-	CLASS_STORAGE = 0x01, CLASS_NETWORK = 0x02, CLASS_DISPLAY = 0x03, CLASS_BRIDGE = 0x06,
+	CLASS_STORAGE = 0x01, CLASS_NETWORK = 0x02, CLASS_DISPLAY = 0x03,
+	CLASS_BRIDGE = 0x06,
 	CLASS_ACCELERATOR = 0x12, SUBCLASS_USB = 0x0c03,
 	VENDOR_MATROX = 0x102b, VENDOR_ASPEED = 0x1a03,
 };
@@ -22,7 +22,7 @@ struct ids {
 
 struct picks {			/* indices of cards.topo that are given away */
 	bool *is;		/* owned; topo.n long */
-	bool *alone;		/* owned; named by its own id, not as part of a card */
+	bool *alone;		/* owned; named by its own id, not part of a card */
 };
 
 static bool is_bridge(const struct pcidev *dev)
@@ -231,7 +231,8 @@ static enum card_how how_to_take(const struct topology *t, const struct picks *p
 		parent = other->is_vf ? topology_find(t, &other->physfn) : -1;
 		if (parent >= 0 && picks->is[parent])
 			continue;
-		if (other->subvendor == dev->subvendor && other->subdevice == dev->subdevice)
+		if (other->subvendor == dev->subvendor &&
+		    other->subdevice == dev->subdevice)
 			return CARD_BY_SLOT;
 		how = CARD_BY_SUBSYSTEM;
 	}
@@ -270,7 +271,8 @@ static void add_mates(struct cards *cards, const struct picks *picks)
 		if (picks->is[i] || is_bridge(dev) || dev->iommu_group < 0)
 			continue;
 		for (size_t k = 0; k < cards->n; k++)
-			shares = shares || cards->fns[k].dev->iommu_group == dev->iommu_group;
+			shares = shares ||
+				 cards->fns[k].dev->iommu_group == dev->iommu_group;
 		if (!shares)
 			continue;
 		cards->mates = xgrow(cards->mates, cards->n_mates, &room,
@@ -355,7 +357,8 @@ void cards_record(const struct cards *cards, struct strlist *record)
 	}
 }
 
-bool cards_match_record(const struct cards *cards, const struct strlist *record, char **error)
+bool cards_match_record(const struct cards *cards, const struct strlist *record,
+			char **error)
 {
 	for (size_t i = 0; i < record->n; i++) {
 		_cleanup_free_ char *name = NULL, *now = NULL;

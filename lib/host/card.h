@@ -71,7 +71,8 @@ void cards_record(const struct cards *cards, struct strlist *record);
  * what it held. Else *error names the first one that does not (allocated):
  * "0000:03:00.0: holds 10de:2206 1458:403b, not 10de:2204 1458:403b" or "…: is empty, …".
  */
-bool cards_match_record(const struct cards *cards, const struct strlist *record, char **error);
+bool cards_match_record(const struct cards *cards, const struct strlist *record,
+			char **error);
 
 /* "0000:03:00.0 10de:2204", allocated: what messages call it. */
 char *card_fn_label(const struct card_fn *fn);

@@ -29,4 +29,10 @@ struct claims {
 int claims_read(const struct cards *cards, struct claims *claims);
 void claims_done(struct claims *claims);
 
+/*
+ * The first sound, USB, storage or network controller that stays with the host
+ * and that the module claims in an installed kernel; NULL without one. In cards->topo.
+ */
+const struct pcidev *claims_host_need(const struct cards *cards, const char *module);
+
 #endif
