@@ -18,24 +18,27 @@ void hostcmds_add(struct hostcmds *l, ...) __attribute__((sentinel));
 void hostcmds_add_argv(struct hostcmds *l, const struct strlist *argv);
 void hostcmds_done(struct hostcmds *l);
 
-/* "/usr/sbin/update-initramfs -u -k all", allocated. */
+/*
+ * Are commands run at all? With another root than "/" they are not: they would
+ * change this host. With PVE_GPU_COMMANDS=DIR in the environment
+ * (secure_getenv, another root only) DIR/NAME is run in the place of each, with
+ * PVE_GPU_ROOT set.
+ */
+bool hostcmd_are_run(void);
+
+/* "/usr/sbin/update-initramfs -u -k all", after "chroot ROOT " when it is not run. Allocated. */
 char *hostcmd_text(const struct strlist *argv);
 
 /*
  * Run a command of the host to its end, its output with ours.
- *
- * With another root than "/" nothing is run: such a command would change this
- * host. It is printed instead, as "chroot ROOT COMMAND...", and counts as done.
- * With PVE_GPU_COMMANDS=DIR in the environment (secure_getenv, another root
- * only) DIR/NAME is run in its place, with PVE_GPU_ROOT set.
- *
- * Returns the exit status, 128 + signal, or -errno when it could not start.
+ * Returns the exit status, 128 + signal, or -errno when it could not start;
+ * 0 when commands are not run.
  */
 int hostcmd_run(const struct strlist *argv);
 
 /*
  * The same for one that only tells: each line of its output is added to *lines.
- * -ENOTSUP with another root and no PVE_GPU_COMMANDS. Limit: 60 s (-ETIMEDOUT).
+ * -ENOTSUP when commands are not run, -ETIMEDOUT after 60 s.
  */
 int hostcmd_ask(const struct strlist *argv, struct strlist *lines);
 

@@ -8,7 +8,7 @@
 #include <sys/types.h>
 
 /* First words of the first line of every file of our own. */
-#define HOSTFILE_MARK "# Written by vfio-setup"
+#define HOSTFILE_MARK "# written by vfio-setup"
 
 struct hostfile {
 	char *path;		/* owned; absolute, below the root */
@@ -35,6 +35,15 @@ void hostfile_done(struct hostfile *f);
  * or holds a NUL byte, -EFBIG above 1 MiB, or another -errno.
  */
 int hostfile_read(const char *path, struct hostfile *f);
+
+/*
+ * Put f at its path (below the root) as a whole, or remove it when it has no
+ * data; the folder is synced. 0 (also when it was gone already) or -errno.
+ */
+int hostfile_put(const struct hostfile *f);
+
+/* A copy of f, owned by the caller. */
+struct hostfile hostfile_copy(const struct hostfile *f);
 
 /* Same existence, bytes and mode? The path is not compared. */
 bool hostfile_equal(const struct hostfile *a, const struct hostfile *b);

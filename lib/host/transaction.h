@@ -57,7 +57,10 @@ void transaction_add(struct transaction *t, const struct hostfile *now,
  */
 int transaction_lock(struct strlist *made);
 
-/* Unlock; those of dirs that are empty are removed, the last one first. */
+/*
+ * Unlock; those of dirs that are empty are removed, the last one first, and
+ * the state folder in any case.
+ */
 void transaction_unlock(int fd, const struct strlist *dirs);
 
 /*
@@ -74,11 +77,12 @@ bool transaction_is_pending(void);
 
 /*
  * Put back what a run that did not end has changed, under the lock.
+ * made: the folders that it may have made, for transaction_unlock(), are added.
  * Returns 1 when there was one, 0 when not, -EBADMSG for a journal that is not
  * complete (nothing was changed then), another -errno, or > 1: the exit status of a
  * command that failed again.
  */
-int transaction_heal(const struct transaction_report *report);
+int transaction_heal(const struct transaction_report *report, struct strlist *made);
 
 void transaction_done(struct transaction *t);
 

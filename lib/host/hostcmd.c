@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/root.h"
+#include "base/spawn.h"
+#include "base/xalloc.h"
+#include "host/hostcmd.h"
+
+enum { ASK_TIMEOUT = 60 };	/* s */
+
+void hostcmds_add_argv(struct hostcmds *l, const struct strlist *argv)
+{
+	struct strlist copy = { 0 };
+
+	for (size_t i = 0; i < l->n; i++)
+		if (strlist_equal(&l->argv[i], argv))
+			return;
+	for (size_t i = 0; i < argv->n; i++)
+		strlist_add(&copy, argv->s[i]);
+	l->argv = xgrow(l->argv, l->n, &l->room, sizeof(*l->argv));
+	l->argv[l->n++] = copy;
+}
+
+void hostcmds_add(struct hostcmds *l, ...)
+{
+	struct strlist argv = { 0 };
+	const char *word;
+	va_list ap;
+
+	va_start(ap, l);
+	while ((word = va_arg(ap, const char *)))
+		strlist_add(&argv, word);
+	va_end(ap);
+	hostcmds_add_argv(l, &argv);
+	strlist_done(&argv);
+}
+
+void hostcmds_done(struct hostcmds *l)
+{
+	for (size_t i = 0; i < l->n; i++)
+		strlist_done(&l->argv[i]);
+	free(l->argv);
+	*l = (struct hostcmds){ 0 };
+}
+
+static const char *stand_ins(void)
+{
+	return root_is_host() ? NULL : secure_getenv("PVE_GPU_COMMANDS");
+}
+
+bool hostcmd_are_run(void)
+{
+	return root_is_host() || stand_ins();
+}
+
+char *hostcmd_text(const struct strlist *argv)
+{
+	char *text = hostcmd_are_run() ? xstrdup("") : xasprintf("chroot %s ", root_dir());
+
+	for (size_t i = 0; i < argv->n; i++) {
+		char *longer = xasprintf("%s%s%s", text, i ? " " : "", argv->s[i]);
+
+		free(text);
+		text = longer;
+	}
+	return text;
+}
+
+/* What to execute, ending with NULL; own: the first string, to be freed by the caller. */
+static const char **exec_argv(const struct strlist *argv, char **own)
+{
+	const char **out = xcalloc(argv->n + 1, sizeof(*out));
+	const char *name = strrchr(argv->s[0], '/');
+
+	for (size_t i = 0; i < argv->n; i++)
+		out[i] = argv->s[i];
+	*own = NULL;
+	if (stand_ins()) {
+		*own = xasprintf("%s%s", stand_ins(), name);
+		out[0] = *own;
+		setenv("PVE_GPU_ROOT", root_dir(), 1);
+	}
+	return out;
+}
+
+int hostcmd_run(const struct strlist *argv)
+{
+	const struct spawn_opts opts = { .pass = true };
+	_cleanup_free_ const char **args = NULL;
+	_cleanup_free_ char *own = NULL;
+
+	if (!hostcmd_are_run())
+		return 0;
+	args = exec_argv(argv, &own);
+	fflush(stdout);
+	return spawn_run(args, &opts);
+}
+
+static void keep_line(const char *line, void *arg)
+{
+	strlist_add(arg, line);
+}
+
+int hostcmd_ask(const struct strlist *argv, struct strlist *lines)
+{
+	const struct spawn_opts opts = { .timeout = ASK_TIMEOUT, .line = keep_line, .arg = lines };
+	_cleanup_free_ const char **args = NULL;
+	_cleanup_free_ char *own = NULL;
+
+	if (!hostcmd_are_run())
+		return -ENOTSUP;
+	args = exec_argv(argv, &own);
+	return spawn_run(args, &opts);
+}
