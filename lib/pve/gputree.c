@@ -168,20 +168,21 @@ static char *describe_function(const struct tree *t, const struct topofn *fn)
 	size_t len;
 	FILE *f = xcheck(open_memstream(&text, &len));
 
+	/* The name comes last: it is long, and may be cut. */
+	if (fn->boot_vga)
+		fputs("boot display, ", f);
+	if (dev->is_vf)
+		fputs("virtual function, ", f);
+	if (fn->totalvfs > 0)
+		fprintf(f, "%d of %d VFs, ", fn->numvfs < 0 ? 0 : fn->numvfs, fn->totalvfs);
+	if (dev->has_mdev)
+		fputs("vGPU types, ", f);
 	if (!gpudev_is_gpu(dev))
 		fprintf(f, "%s: ", topology_class_word(dev->class));
 	if (model)
 		fputs(model, f);
 	else
 		fprintf(f, "%04x:%04x", dev->vendor, dev->device);
-	if (fn->boot_vga)
-		fputs(", boot display", f);
-	if (dev->is_vf)
-		fputs(", virtual function", f);
-	if (fn->totalvfs > 0)
-		fprintf(f, ", %d of %d VFs", fn->numvfs < 0 ? 0 : fn->numvfs, fn->totalvfs);
-	if (dev->has_mdev)
-		fputs(", vGPU types", f);
 	if (fclose(f) != 0)
 		xcheck(NULL);
 	return text;
