@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <errno.h>
-#include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
-#include "base/root.h"
-#include "base/sysfs.h"
 #include "base/xalloc.h"
 #include "gpu/cgroup.h"
 #include "gpu/gpuproc.h"
-
-enum { NODE_MAX = 256 };	/* a longer link is no GPU node */
+#include "gpu/procfd.h"
 
 static bool has_node(const struct gpuproc *p, const char *path)
 {
@@ -49,43 +44,6 @@ static int compare_text(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* Collect the GPU nodes among the process's open files; none when we may not look. */
-static void read_files(int proc, const char *pid, const struct gpunodes *nodes,
-		       struct gpuproc *p)
-{
-	_cleanup_free_ char *name = xasprintf("%s/fd", pid);
-	_cleanup_closedir_ DIR *dir = NULL;
-	int fd = openat(proc, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct dirent *entry;
-
-	if (fd < 0)
-		return;
-	dir = fdopendir(fd);
-	if (!dir) {
-		close(fd);
-		return;
-	}
-	while ((entry = readdir(dir))) {
-		char target[NODE_MAX];
-		ssize_t len = readlinkat(fd, entry->d_name, target, sizeof(target) - 1);
-
-		if (len < 0)
-			continue;
-		target[len] = '\0';
-		/* A node that was made anew has the old one's name with this mark. */
-		if (len > 10 && strcmp(target + len - 10, " (deleted)") == 0)
-			target[len - 10] = '\0';
-		if (!gpunode_is_gpu_path(target) || has_node(p, target))
-			continue;
-		add_node(p, target);
-		add_addrs(p, nodes, target);
-	}
-	if (p->n_nodes)
-		qsort(p->nodes, p->n_nodes, sizeof(*p->nodes), compare_text);
-	if (p->n_addrs)
-		qsort(p->addrs, p->n_addrs, sizeof(*p->addrs), pciaddr_compare);
-}
-
 static void proc_done(struct gpuproc *p)
 {
 	free(p->owner);
@@ -95,24 +53,37 @@ static void proc_done(struct gpuproc *p)
 	free(p->nodes);
 }
 
-/* Look at one process; false when it uses no GPU, or has ended meanwhile. */
-static bool read_process(int proc, const char *pid, const struct gpunodes *nodes,
-			 struct gpuproc *p)
-{
-	_cleanup_free_ char *comm = root_path("/proc/%s/comm", pid);
-	char text[SYSFS_MAX];
+struct search {
+	const struct gpunodes *nodes;
+	struct gpuproc *procs;	/* owned */
+	size_t n, room;
+};
 
-	*p = (struct gpuproc){ .pid = (pid_t)atoi(pid) };
-	read_files(proc, pid, nodes, p);
-	if (p->n_nodes == 0)
-		return false;
-	if (cgroup_owner(p->pid, &p->owner) < 0 ||
-	    sysfs_read(comm, text, sizeof(text)) < 0) {
-		proc_done(p);
-		return false;
+static void see_file(const struct procfd *file, void *arg)
+{
+	struct search *s = arg;
+	struct gpuproc *p = s->n ? &s->procs[s->n - 1] : NULL;
+
+	if (!gpunode_is_gpu_path(file->target))
+		return;
+	if (!p || p->pid != file->pid) {
+		s->procs = xgrow(s->procs, s->n, &s->room, sizeof(*s->procs));
+		p = &s->procs[s->n++];
+		*p = (struct gpuproc){ .pid = file->pid };
 	}
-	memcpy(p->comm, text, strnlen(text, sizeof(p->comm) - 1));
-	return true;
+	if (has_node(p, file->target))
+		return;
+	add_node(p, file->target);
+	add_addrs(p, s->nodes, file->target);
+}
+
+/* Who it is; false when it has ended meanwhile. */
+static bool complete(struct gpuproc *p)
+{
+	qsort(p->nodes, p->n_nodes, sizeof(*p->nodes), compare_text);
+	if (p->n_addrs)
+		qsort(p->addrs, p->n_addrs, sizeof(*p->addrs), pciaddr_compare);
+	return cgroup_owner(p->pid, &p->owner) >= 0 && procfd_comm(p->pid, p->comm) >= 0;
 }
 
 static int compare_pid(const void *a, const void *b)
@@ -124,27 +95,22 @@ static int compare_pid(const void *a, const void *b)
 
 int gpuproc_list(const struct gpunodes *nodes, struct gpuproc **procs, size_t *n)
 {
-	_cleanup_free_ char *path = root_path("/proc");
-	_cleanup_closedir_ DIR *dir = opendir(path);
-	struct gpuproc *list = NULL;
-	size_t used = 0, room = 0;
-	struct dirent *entry;
+	struct search s = { .nodes = nodes };
+	size_t kept = 0;
+	int rc = procfd_walk(see_file, &s);
 
-	if (!dir)
-		return -errno;
-	while ((entry = readdir(dir))) {
-		struct gpuproc p;
-
-		if (strspn(entry->d_name, "0123456789") != strlen(entry->d_name) ||
-		    !read_process(dirfd(dir), entry->d_name, nodes, &p))
-			continue;
-		list = xgrow(list, used, &room, sizeof(*list));
-		list[used++] = p;
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < s.n; i++) {
+		if (complete(&s.procs[i]))
+			s.procs[kept++] = s.procs[i];
+		else
+			proc_done(&s.procs[i]);
 	}
-	if (used)
-		qsort(list, used, sizeof(*list), compare_pid);
-	*procs = list;
-	*n = used;
+	if (kept)
+		qsort(s.procs, kept, sizeof(*s.procs), compare_pid);
+	*procs = s.procs;
+	*n = kept;
 	return 0;
 }
 
