@@ -84,32 +84,26 @@ static char *label_of(const struct assignment *a)
 	return a->mdev_type ? xasprintf(" (%s)", a->mdev_type) : xstrdup("");
 }
 
-/*
- * What the records from `at` on say of that guest and that function:
- * "win11: hostpci0,hostpci1 (mapping gpu), running, holds it", allocated.
- */
-static char *describe_guest(const struct tree *t, size_t at)
+static bool is_same(const struct assignment *a, const struct assignment *b)
+{
+	return b->has_addr && guest_compare(&b->guest, &a->guest) == 0 &&
+	       pciaddr_compare(&b->addr, &a->addr) == 0;
+}
+
+/* Keys of one label share it: "hostpci0 (mapping gpu),hostpci1,hostpci2 (nvidia-63)". */
+static void put_keys(FILE *f, const struct tree *t, size_t at)
 {
 	const struct assignment *a = &t->given[at];
-	const char *name = guest_name(t, a->guest), *key = a->key;
 	_cleanup_free_ char *label = label_of(a);
-	bool held = false;
-	char *text = NULL;
-	size_t len;
-	FILE *f = xcheck(open_memstream(&text, &len));
+	const char *key = a->key;
 
-	fprintf(f, "%s%s%s", name ? name : "", name ? ": " : "", key);
+	fputs(key, f);
 	for (size_t i = at; i < t->n_given; i++) {
 		const struct assignment *b = &t->given[i];
 		char *next;
 
-		if (!b->has_addr || guest_compare(&b->guest, &a->guest) != 0 ||
-		    pciaddr_compare(&b->addr, &a->addr) != 0)
+		if (!is_same(a, b) || strcmp(key, b->key) == 0)
 			continue;
-		held |= b->held != NULL;
-		if (strcmp(key, b->key) == 0)
-			continue;
-		/* keys of one label share it */
 		next = label_of(b);
 		if (strcmp(label, next) != 0)
 			fputs(label, f);
@@ -119,10 +113,29 @@ static char *describe_guest(const struct tree *t, size_t at)
 		fprintf(f, ",%s", key);
 	}
 	fputs(label, f);
-	fputs(a->state != ASSIGNMENT_RUNNING ? ", stopped" :
-	      held ? ", running, holds it" : ", running without it", f);
+}
+
+/*
+ * What the records from `at` on say of that guest and that function, allocated:
+ * "running, holds it: win11, hostpci0 (mapping gpu)". The end may be cut.
+ */
+static char *describe_guest(const struct tree *t, size_t at)
+{
+	const struct assignment *a = &t->given[at];
+	const char *name = guest_name(t, a->guest);
+	bool held = false;
+	char *text = NULL;
+	size_t len;
+	FILE *f = xcheck(open_memstream(&text, &len));
+
+	for (size_t i = at; i < t->n_given; i++)
+		held |= is_same(a, &t->given[i]) && t->given[i].held;
+	fputs(a->state != ASSIGNMENT_RUNNING ? "stopped" :
+	      held ? "running, holds it" : "running without it", f);
 	if (a->status && strcmp(a->status, "ok") != 0)
 		fprintf(f, ", %s", a->status);
+	fprintf(f, ": %s%s", name ? name : "", name ? ", " : "");
+	put_keys(f, t, at);
 	if (fclose(f) != 0)
 		xcheck(NULL);
 	return text;
