@@ -21,6 +21,9 @@ as_at() {
 	diff "/run/lab/$1" /run/lab/now
 }
 
+# take NAME: what as_at compares with.
+take() { state >"/run/lab/$1"; }
+
 # exits STATUS COMMAND...: what it says goes on, and into /run/lab/out and /run/lab/err.
 exits() {
 	want=$1 rc=0
@@ -112,4 +115,45 @@ killed_at() {
 	echo "\"$*\" was not killed at step $at but exited $rc"
 	cat /run/lab/out
 	return 1
+}
+
+# ended_by SIGNAL NUMBER COMMAND...: it got the signal at that step, and did not
+# go on as if nothing had been.
+ended_by() {
+	signal=$1 at=$2 rc=0
+	shift 2
+	meddled MEDDLE_SIGNAL="$signal" MEDDLE_AT="$at" "$@" >/run/lab/out 2>&1 || rc=$?
+	echo "\"$*\" exited $rc on signal $signal at step $at"
+	cat /run/lab/out
+	[ "$(steps)" -ge "$at" ]
+}
+# no_trace: nothing is left for the next run of pci-rescan to heal.
+no_trace() { ! find /run/pve-gpu-utils/rescan -type f ! -name '*lock*' 2>/dev/null | grep .; }
+autoprobe_is() { grep . /sys/bus/pci/drivers_autoprobe | grep -qx "$1"; }
+
+# lend TOPOLOGY...: to vfio-pci, with settings that nobody has by default, so that
+# one that is lost shows. Taken back by unlend.
+lend() {
+	for addr; do
+		vfio-bind -q --to vfio-pci "$addr"
+		for member in "$devices/$addr"/iommu_group/devices/*; do
+			[ "$(driver "${member##*/}")" = vfio-pci ] || continue
+			echo on >"$member/power/control"
+			echo 1 >"$member/d3cold_allowed"
+			echo 0 >"$member/msi_bus"
+		done
+	done
+}
+unlend() {
+	for addr; do
+		for member in "$devices/$addr"/iommu_group/devices/*; do
+			[ "$(driver "${member##*/}")" = vfio-pci ] || continue
+			grep "^${member##*/} " /run/lab/boot | sed 's/.* d3cold_allowed \([01]\) .*/\1/' >"$member/d3cold_allowed"
+			echo 1 >"$member/msi_bus"
+		done
+		vfio-bind -q --to host "$addr"
+		for member in "$devices/$addr"/iommu_group/devices/*; do
+			echo on >"$member/power/control"
+		done
+	done
 }

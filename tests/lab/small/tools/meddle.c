@@ -7,7 +7,8 @@
  * MEDDLE_AT     number of the step, from 1; or a word that the step's path ends in
  * MEDDLE_SIGNAL the program gets this signal just before that step. With 9 its
  *               child that was to take the step dies too, unless MEDDLE_ORPHAN is set:
- *               then the step is taken all the same, half a second later.
+ *               then the step is taken all the same, half a second later. MEDDLE_GROUP:
+ *               its whole process group gets it, as from a terminal.
  * MEDDLE_RUN    this command of the shell runs just before that step
  * MEDDLE_AFTER  and this one just after it
  */
@@ -93,7 +94,7 @@ static void before(void)
 	run("MEDDLE_RUN");
 	if (!number)
 		return;
-	kill(program, atoi(number));
+	kill(getenv("MEDDLE_GROUP") ? -program : program, atoi(number));
 	if (atoi(number) != SIGKILL)
 		return;
 	if (!getenv("MEDDLE_ORPHAN"))
