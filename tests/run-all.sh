@@ -206,7 +206,7 @@ need() {
 		exec apt-get -q -y -o Dpkg::Use-Pty=0 --no-install-recommends install "$@"' sh $missing
 }
 build_needs="build-essential debhelper autoconf automake pkgconf check libinih-dev libjansson-dev
-	libpci-dev libsmartcols-dev procps"
+	libkmod-dev libpci-dev libsmartcols-dev procps"
 
 # build_tree NAME CONFIGURE-ARGS...: a configured build directory $work/NAME
 build_tree() {
