@@ -90,10 +90,10 @@ char *artifacts_ids(const struct cards *cards)
 	return finish(&text);
 }
 
-static bool is_asked(const struct artifacts_wish *wish, const char *module)
+static bool is_asked(const struct setup_request *request, const char *module)
 {
-	for (size_t i = 0; i < wish->n_blacklist; i++)
-		if (kmodconf_same_name(wish->blacklist[i], module))
+	for (size_t i = 0; i < request->blacklist.n; i++)
+		if (kmodconf_same_name(request->blacklist.s[i], module))
 			return true;
 	return false;
 }
@@ -103,13 +103,14 @@ static bool is_asked(const struct artifacts_wish *wish, const char *module)
  * line has them. A blacklist is for drivers of a display that nothing else
  * needs: it is the second lock, for a start of vfio-pci that fails.
  */
-static char *modprobe_text(const struct artifacts_wish *wish, const struct claims *claims)
+static char *modprobe_text(const struct setup_request *request,
+			   const struct cards *cards, const struct claims *claims)
 {
-	_cleanup_free_ char *ids = artifacts_ids(wish->cards);
+	_cleanup_free_ char *ids = artifacts_ids(cards);
 	struct text text;
 	FILE *out;
 
-	if (!wish->cards->n && !wish->n_blacklist)
+	if (!cards->n && !request->blacklist.n)
 		return NULL;
 	out = begin(&text);
 	fputs(mark, out);
@@ -119,17 +120,17 @@ static char *modprobe_text(const struct artifacts_wish *wish, const struct claim
 		fprintf(out, "softdep %s pre: vfio-pci\n", claims->mods[i].name);
 	for (size_t i = 0; i < claims->n; i++)
 		if (claims->mods[i].for_display && !claims->mods[i].needed &&
-		    !is_asked(wish, claims->mods[i].name))
+		    !is_asked(request, claims->mods[i].name))
 			fprintf(out, "blacklist %s\n", claims->mods[i].name);
-	for (size_t i = 0; i < wish->n_blacklist; i++)
-		fprintf(out, "blacklist %s\n", wish->blacklist[i]);
+	for (size_t i = 0; i < request->blacklist.n; i++)
+		fprintf(out, "blacklist %s\n", request->blacklist.s[i]);
 	return finish(&text);
 }
 
 /* vfio_virqfd, which others list too, is no module any more since Linux 6.2. */
-static char *modules_load_text(const struct artifacts_wish *wish)
+static char *modules_load_text(const struct cards *cards)
 {
-	if (!wish->cards->n)
+	if (!cards->n)
 		return NULL;
 	return xasprintf("%svfio\nvfio_iommu_type1\nvfio_pci\n", mark);
 }
@@ -142,17 +143,17 @@ static char *modules_load_text(const struct artifacts_wish *wish)
  * done: another card in the slot stays with the host.
  * Source: udev(7); Documentation/ABI/testing/sysfs-bus-pci, driver_override.
  */
-static char *udev_text(const struct artifacts_wish *wish)
+static char *udev_text(const struct cards *cards)
 {
 	bool any = false;
 	struct text text;
 	FILE *out = begin(&text);
 
-	for (size_t i = 0; i < wish->cards->n; i++) {
-		const struct pcidev *dev = wish->cards->fns[i].dev;
+	for (size_t i = 0; i < cards->n; i++) {
+		const struct pcidev *dev = cards->fns[i].dev;
 		char name[PCIADDR_STRLEN];
 
-		if (wish->cards->fns[i].how != CARD_BY_SLOT)
+		if (cards->fns[i].how != CARD_BY_SLOT)
 			continue;
 		if (!any)
 			fputs(mark, out);
@@ -171,10 +172,10 @@ static char *udev_text(const struct artifacts_wish *wish)
 }
 
 /* Is anything to be done before the root file system is there? */
-static bool is_early(const struct artifacts_wish *wish)
+static bool is_early(const struct setup_request *request, const struct cards *cards)
 {
-	for (size_t i = 0; i < wish->cards->n; i++)
-		if (wish->early || wish->cards->fns[i].how == CARD_BY_SLOT)
+	for (size_t i = 0; i < cards->n; i++)
+		if (request->early || cards->fns[i].how == CARD_BY_SLOT)
 			return true;
 	return false;
 }
@@ -183,10 +184,8 @@ static bool is_early(const struct artifacts_wish *wish)
  * initramfs-tools takes along modprobe.d and, through udev's own hook, rules of
  * /etc/udev/rules.d that have no namesake in /lib; the copy here does not lean on that.
  */
-static char *initramfs_hook_text(const struct artifacts_wish *wish)
+static char *initramfs_hook_text(void)
 {
-	if (artifacts_initramfs() != INITRAMFS_TOOLS || !is_early(wish))
-		return NULL;
 	return xasprintf("#!/bin/sh\n%s"
 			 "set -e\n"
 			 "case ${1-} in\n"
@@ -202,46 +201,40 @@ static char *initramfs_hook_text(const struct artifacts_wish *wish)
 			 "fi\n", mark);
 }
 
-static char *dracut_text(const struct artifacts_wish *wish, bool has_rules)
+static char *dracut_text(bool has_rules)
 {
-	if (artifacts_initramfs() != INITRAMFS_DRACUT || !is_early(wish))
-		return NULL;
 	return xasprintf("%sforce_drivers+=\" vfio vfio_iommu_type1 vfio_pci \"\n"
 			 "install_items+=\" " ARTIFACT_MODPROBE "%s \"\n", mark,
 			 has_rules ? " " ARTIFACT_UDEV : "");
 }
 
-static void add_file(struct artifacts *a, const char *path, char *data, mode_t mode,
-		     bool in_initramfs)
+/* Takes the text; NULL: not wanted. */
+static void add_file(struct hostfiles *files, const char *path, char *text, mode_t mode)
 {
-	a->files[a->n++] = (struct artifact){
-		.path = path, .data = data, .mode = mode, .in_initramfs = in_initramfs,
-	};
+	if (text)
+		hostfiles_add(files, path, text, mode);
+	free(text);
 }
 
-void artifacts_files(const struct artifacts_wish *wish, const struct claims *claims,
-		     struct artifacts *a)
+void artifacts_files(const struct setup_request *request, const struct cards *cards,
+		     const struct claims *claims, struct hostfiles *files)
 {
-	char *rules = udev_text(wish);
+	char *rules = udev_text(cards);
+	bool has_rules = rules != NULL;
 
-	a->files = xcalloc(5, sizeof(*a->files));
-	add_file(a, ARTIFACT_MODPROBE, modprobe_text(wish, claims), 0644, true);
-	add_file(a, ARTIFACT_MODULES_LOAD, modules_load_text(wish), 0644, false);
-	add_file(a, ARTIFACT_UDEV, rules, 0644, true);
-	add_file(a, ARTIFACT_INITRAMFS_HOOK, initramfs_hook_text(wish), 0755, true);
-	add_file(a, ARTIFACT_DRACUT, dracut_text(wish, rules != NULL), 0644, true);
-}
-
-void artifacts_done(struct artifacts *a)
-{
-	for (size_t i = 0; i < a->n; i++)
-		free(a->files[i].data);
-	for (size_t i = 0; i < a->n_words; i++)
-		free(a->words[i]);
-	for (size_t i = 0; i < a->n_notes; i++)
-		free(a->notes[i]);
-	free(a->files);
-	free(a->words);
-	free(a->notes);
-	*a = (struct artifacts){ 0 };
+	add_file(files, ARTIFACT_MODPROBE, modprobe_text(request, cards, claims), 0644);
+	add_file(files, ARTIFACT_MODULES_LOAD, modules_load_text(cards), 0644);
+	add_file(files, ARTIFACT_UDEV, rules, 0644);
+	if (!is_early(request, cards))
+		return;
+	switch (artifacts_initramfs()) {
+	case INITRAMFS_TOOLS:
+		add_file(files, ARTIFACT_INITRAMFS_HOOK, initramfs_hook_text(), 0755);
+		break;
+	case INITRAMFS_DRACUT:
+		add_file(files, ARTIFACT_DRACUT, dracut_text(has_rules), 0644);
+		break;
+	case INITRAMFS_NONE:
+		break;
+	}
 }

@@ -6,9 +6,9 @@
 #include "host/artifacts.h"
 #include "host/claim.h"
 
-/* Fill in a->files; a is empty before. */
-void artifacts_files(const struct artifacts_wish *wish, const struct claims *claims,
-		     struct artifacts *a);
+/* Add the files that are wanted. */
+void artifacts_files(const struct setup_request *request, const struct cards *cards,
+		     const struct claims *claims, struct hostfiles *files);
 
 /*
  * Value of vfio-pci.ids for what is not taken by its slot: "10de:2204,10de:1aef:1458:403b";

@@ -77,61 +77,56 @@ bool artifacts_needs_intel_iommu(const struct cards *cards)
 	return off || !n;
 }
 
-static bool has_key(const struct artifacts *a, const char *key)
+static bool has_key(const struct strlist *words, const char *key)
 {
 	size_t len = strlen(key);
 
-	for (size_t i = 0; i < a->n_words; i++)
-		if (strncmp(a->words[i], key, len) == 0 && a->words[i][len] == '=')
+	for (size_t i = 0; i < words->n; i++)
+		if (strncmp(words->s[i], key, len) == 0 && words->s[i][len] == '=')
 			return true;
 	return false;
 }
 
-static void add_word(struct artifacts *a, char *word)
+static void add_words(const struct setup_request *request, const struct cards *cards,
+		      const struct claims *claims, struct strlist *words)
 {
-	for (size_t i = 0; i < a->n_words; i++) {
-		if (strcmp(a->words[i], word) == 0) {
-			free(word);
-			return;
-		}
-	}
-	a->words = xreallocarray(a->words, a->n_words + 1, sizeof(*a->words));
-	a->words[a->n_words++] = word;
-}
-
-static void add_note(struct artifacts *a, char *note)
-{
-	a->notes = xreallocarray(a->notes, a->n_notes + 1, sizeof(*a->notes));
-	a->notes[a->n_notes++] = note;
-}
-
-static void add_words(const struct artifacts_wish *wish, const struct claims *claims,
-		      struct artifacts *a)
-{
-	for (size_t i = 0; i < wish->n_words; i++)
-		add_word(a, xstrdup(wish->words[i]));
-	if (wish->cards->n && !has_key(a, "intel_iommu") &&
-	    artifacts_needs_intel_iommu(wish->cards))
-		add_word(a, xstrdup("intel_iommu=on"));
-	for (size_t i = 0; i < wish->cards->n; i++)
-		if (wish->cards->fns[i].is_boot)
-			add_word(a, xstrdup("initcall_blacklist=sysfb_init"));
+	for (size_t i = 0; i < request->cmdline.n; i++)
+		strlist_add_new(words, request->cmdline.s[i]);
+	if (cards->n && !has_key(words, "intel_iommu") && artifacts_needs_intel_iommu(cards))
+		strlist_add_new(words, "intel_iommu=on");
+	for (size_t i = 0; i < cards->n; i++)
+		if (cards->fns[i].is_boot)
+			strlist_add_new(words, "initcall_blacklist=sysfb_init");
 	if (claims->vfio_builtin) {
-		_cleanup_free_ char *ids = artifacts_ids(wish->cards);
+		_cleanup_free_ char *ids = artifacts_ids(cards), *word = NULL;
 
-		if (ids)
-			add_word(a, xasprintf("vfio-pci.ids=%s", ids));
+		if (!ids)
+			return;
+		word = xasprintf("vfio-pci.ids=%s", ids);
+		strlist_add_new(words, word);
 	}
+}
+
+static void __attribute__((format(printf, 2, 3)))
+note(struct artifacts *a, const char *fmt, ...)
+{
+	_cleanup_free_ char *text = NULL;
+	va_list args;
+
+	va_start(args, fmt);
+	text = xvasprintf(fmt, args);
+	va_end(args);
+	strlist_add(&a->notes, text);
 }
 
 static void note_word(const char *word, struct artifacts *a)
 {
 	if (strcmp(word, "amd_iommu=on") == 0)
-		add_note(a, xstrdup("amd_iommu=on means nothing to the kernel: AMD's IOMMU is on by itself"));
+		note(a, "amd_iommu=on means nothing to the kernel: AMD's IOMMU is on by itself");
 	if (strncmp(word, "video=efifb:", 12) == 0)
-		add_note(a, xasprintf("%s has no effect since Linux 5.15: initcall_blacklist=sysfb_init is the word", word));
+		note(a, "%s has no effect since Linux 5.15: initcall_blacklist=sysfb_init is the word", word);
 	if (strncmp(word, "pcie_acs_override=", 18) == 0)
-		add_note(a, xasprintf("%s splits IOMMU groups in name only: guests may reach each other's devices", word));
+		note(a, "%s splits IOMMU groups in name only: guests may reach each other's devices", word);
 }
 
 /* The first function that is equal and stays with the host. */
@@ -159,44 +154,45 @@ static void note_cards(const struct cards *cards, struct artifacts *a)
 
 		pciaddr_format(&fn->dev->addr, name);
 		if (fn->is_boot)
-			add_note(a, xasprintf("%s is the boot display: the host's console on it goes dark after the boot loader", name));
+			note(a, "%s is the boot display: the host's console on it goes dark after the boot loader", name);
 		if (twin)
-			add_note(a, xasprintf("%s has the same ids as %s, which stays with the host: it is taken by its slot, and only while it is in this slot",
-					      name, pciaddr_format(&twin->addr, other)));
+			note(a, "%s has the same ids as %s, which stays with the host: it is taken by its slot, and only while it is in this slot",
+					      name, pciaddr_format(&twin->addr, other));
 	}
 	for (size_t i = 0; i < cards->n_mates; i++) {
 		const struct pcidev *mate = cards->mates[i];
 
-		add_note(a, xasprintf("%s (%s) is in IOMMU group %d, too: the host loses it when a guest gets the card",
+		note(a, "%s (%s) is in IOMMU group %d, too: the host loses it when a guest gets the card",
 				      pciaddr_format(&mate->addr, name),
-				      topology_class_word(mate->class), mate->iommu_group));
+				      topology_class_word(mate->class), mate->iommu_group);
 	}
 }
 
-static void note_modules(const struct artifacts_wish *wish, const struct claims *claims,
-			 struct artifacts *a)
+static void note_modules(const struct setup_request *request, const struct cards *cards,
+			 const struct claims *claims, struct artifacts *a)
 {
 	struct kmodconf *k;
 
 	for (size_t i = 0; i < claims->n; i++)
 		if (claims->mods[i].builtin)
-			add_note(a, xasprintf("%s is built into the kernel: it takes its function before vfio-pci can; the start of the guest takes it back",
-					      claims->mods[i].name));
-	if (wish->early && wish->cards->n && artifacts_initramfs() == INITRAMFS_NONE)
-		add_note(a, xstrdup("neither initramfs-tools nor dracut is here: --early adds nothing"));
-	if (!wish->n_blacklist)
+			note(a, "%s is built into the kernel: it takes its function before vfio-pci can; the start of the guest takes it back",
+					      claims->mods[i].name);
+	if (request->early && cards->n && artifacts_initramfs() == INITRAMFS_NONE)
+		note(a, "neither initramfs-tools nor dracut is here: --early adds nothing");
+	if (!request->blacklist.n)
 		return;
 	k = kmodconf_open(NULL);
-	for (size_t i = 0; k && i < wish->n_blacklist; i++)
-		if (!kmodconf_exists(k, wish->blacklist[i]))
-			add_note(a, xasprintf("%s: the kernel has no module of this name", wish->blacklist[i]));
+	for (size_t i = 0; k && i < request->blacklist.n; i++)
+		if (!kmodconf_exists(k, request->blacklist.s[i]))
+			note(a, "%s: the kernel has no module of this name", request->blacklist.s[i]);
 	kmodconf_close(k);
 }
 
-static int check_blacklist(const struct artifacts_wish *wish, char **error)
+static int check_blacklist(const struct setup_request *request, const struct cards *cards,
+			   char **error)
 {
-	for (size_t i = 0; i < wish->n_blacklist; i++) {
-		const char *module = wish->blacklist[i];
+	for (size_t i = 0; i < request->blacklist.n; i++) {
+		const char *module = request->blacklist.s[i];
 		const struct pcidev *user;
 		char name[PCIADDR_STRLEN];
 
@@ -204,7 +200,7 @@ static int check_blacklist(const struct artifacts_wish *wish, char **error)
 			*error = xasprintf("%s: not the name of a module", module);
 			return -EINVAL;
 		}
-		user = claims_host_need(wish->cards, module);
+		user = claims_host_need(cards, module);
 		if (!user)
 			continue;
 		*error = xasprintf("%s: not blacklisted, the host needs it for %s (%s); the card does without: vfio-pci is loaded first",
@@ -215,23 +211,43 @@ static int check_blacklist(const struct artifacts_wish *wish, char **error)
 	return 0;
 }
 
-int artifacts_plan(const struct artifacts_wish *wish, struct artifacts *out, char **error)
+int artifacts_plan(const struct setup_request *request, const struct cards *cards,
+		   struct artifacts *out, char **error)
 {
 	struct claims claims;
 	int rc;
 
 	*out = (struct artifacts){ 0 };
-	rc = check_blacklist(wish, error);
+	rc = check_blacklist(request, cards, error);
 	if (rc < 0)
 		return rc;
-	if (claims_read(wish->cards, &claims) < 0 && wish->cards->n)
-		add_note(out, xstrdup("/lib/modules: no kernel's modules; nothing is known of the drivers"));
-	artifacts_files(wish, &claims, out);
-	add_words(wish, &claims, out);
-	for (size_t i = 0; i < out->n_words; i++)
-		note_word(out->words[i], out);
-	note_cards(wish->cards, out);
-	note_modules(wish, &claims, out);
+	if (claims_read(cards, &claims) < 0 && cards->n)
+		note(out, "/lib/modules: no kernel's modules; nothing is known of the drivers");
+	artifacts_files(request, cards, &claims, &out->files);
+	add_words(request, cards, &claims, &out->words);
+	for (size_t i = 0; i < out->words.n; i++)
+		note_word(out->words.s[i], out);
+	note_cards(cards, out);
+	note_modules(request, cards, &claims, out);
 	claims_done(&claims);
 	return 0;
+}
+
+bool artifacts_is_in_initramfs(const char *path)
+{
+	static const char *const paths[] = {
+		ARTIFACT_MODPROBE, ARTIFACT_UDEV, ARTIFACT_INITRAMFS_HOOK, ARTIFACT_DRACUT,
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
+		if (strcmp(path, paths[i]) == 0)
+			return true;
+	return false;
+}
+
+void artifacts_done(struct artifacts *a)
+{
+	hostfiles_done(&a->files);
+	strlist_done(&a->words);
+	strlist_done(&a->notes);
 }

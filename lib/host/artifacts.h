@@ -4,10 +4,11 @@
 #define HOST_ARTIFACTS_H
 
 #include <stdbool.h>
-#include <stddef.h>
-#include <sys/types.h>
 
 #include "host/card.h"
+#include "host/hostfile.h"
+#include "host/request.h"
+#include "host/strlist.h"
 
 #define ARTIFACT_MODPROBE	"/etc/modprobe.d/pve-gpu-utils.conf"
 #define ARTIFACT_MODULES_LOAD	"/etc/modules-load.d/pve-gpu-utils.conf"
@@ -21,30 +22,14 @@ enum artifacts_initramfs {
 	INITRAMFS_DRACUT,
 };
 
-struct artifact {
-	const char *path;	/* absolute, without the root; one of the above */
-	char *data;		/* owned; begins with HOSTFILE_MARK, ends with LF; NULL: no such file is wanted */
-	mode_t mode;
-	bool in_initramfs;	/* a change calls for a new initramfs */
-};
-
-struct artifacts_wish {
-	const struct cards *cards;
-	const char *const *words;	/* --cmdline; checked by the caller */
-	size_t n_words;
-	const char *const *blacklist;	/* --blacklist */
-	size_t n_blacklist;
-	bool early;		/* --early: vfio-pci is to be in the initramfs */
-};
-
 struct artifacts {
-	struct artifact *files;	/* owned; always one for each path above */
-	size_t n;
-	char **words;		/* owned; for the kernel's command line, no word twice */
-	size_t n_words;
-	char **notes;		/* owned; what the user is to be warned of, a line each */
-	size_t n_notes;
+	struct hostfiles files;	/* those of the paths above that are wanted */
+	struct strlist words;	/* for the kernel's command line, --cmdline's too; no word twice */
+	struct strlist notes;	/* what the user is to be warned of, a line each */
 };
+
+/* Does a change of this path call for a new initramfs? */
+bool artifacts_is_in_initramfs(const char *path);
 
 /* Which one makes the initramfs here? */
 enum artifacts_initramfs artifacts_initramfs(void);
@@ -58,14 +43,17 @@ bool artifacts_cpu_is_intel(void);
 bool artifacts_needs_intel_iommu(const struct cards *cards);
 
 /*
- * Decide what is to be in our files. The same cards and wishes give the same
+ * Decide what is to be in our files. The same cards and request give the same
  * bytes, whatever is applied or booted.
  *
- * Returns 0; -EINVAL (a module's name that is none), -EBUSY (--blacklist of a
+ * cards: found for the request, whose cmdline, blacklist and early count here;
+ * cmdline_word_error() is the caller's to ask.
+ * Returns 0; -EINVAL (a module's name that is none), -EBUSY (blacklist of a
  * module that sound, USB, network or storage of the host needs) with *error
  * (allocated). *out is empty then.
  */
-int artifacts_plan(const struct artifacts_wish *wish, struct artifacts *out, char **error);
+int artifacts_plan(const struct setup_request *request, const struct cards *cards,
+		   struct artifacts *out, char **error);
 void artifacts_done(struct artifacts *a);
 
 #endif

@@ -191,8 +191,9 @@ static int pick_all(const struct topology *t, struct picks *picks, char **error)
 }
 
 /* A controller that the host works with; *error says so. */
-static bool is_in_use(const struct pcidev *dev, bool alone, char **error)
+static bool is_in_use(const struct topofn *fn, bool alone, char **error)
 {
+	const struct pcidev *dev = &fn->dev;
 	_cleanup_free_ char *vital = NULL;
 	unsigned class = dev->class >> 16;
 	char name[PCIADDR_STRLEN];
@@ -201,6 +202,11 @@ static bool is_in_use(const struct pcidev *dev, bool alone, char **error)
 	if (bind_is_host_vital(&dev->addr, &vital)) {
 		*error = xasprintf("%s %04x:%04x: %s; --force takes it all the same",
 				   name, dev->vendor, dev->device, vital);
+		return true;
+	}
+	if (fn->numvfs > 0) {
+		*error = xasprintf("%s %04x:%04x: has %d virtual functions, which need its driver; --force takes it all the same",
+				   name, dev->vendor, dev->device, fn->numvfs);
 		return true;
 	}
 	if (!alone || !dev->driver || bind_is_vfio_driver(dev->driver) ||
@@ -281,19 +287,19 @@ static void add_mates(struct cards *cards, const struct picks *picks)
 	}
 }
 
-static int pick(const struct topology *t, const struct card_wish *wish,
+static int pick(const struct topology *t, const struct setup_request *request,
 		struct picks *picks, char **error)
 {
-	switch (wish->kind) {
-	case CARD_GPU:	return pick_gpu(t, wish->text, picks, error);
-	case CARD_ID:	return pick_id(t, wish->text, picks, error);
-	case CARD_ALL:	return pick_all(t, picks, error);
-	}
-	return -EINVAL;
+	int rc = request->all_gpus ? pick_all(t, picks, error) : 0;
+
+	for (size_t i = 0; i < request->gpus.n && rc == 0; i++)
+		rc = pick_gpu(t, request->gpus.s[i], picks, error);
+	for (size_t i = 0; i < request->ids.n && rc == 0; i++)
+		rc = pick_id(t, request->ids.s[i], picks, error);
+	return rc;
 }
 
-int cards_find(const struct card_wish *wishes, size_t n, bool force, struct cards *cards,
-	       char **error)
+int cards_find(const struct setup_request *request, struct cards *cards, char **error)
 {
 	struct picks picks;
 	int rc;
@@ -307,10 +313,9 @@ int cards_find(const struct card_wish *wishes, size_t n, bool force, struct card
 	}
 	picks.is = xcalloc(cards->topo.n + 1, sizeof(*picks.is));
 	picks.alone = xcalloc(cards->topo.n + 1, sizeof(*picks.alone));
-	for (size_t i = 0; i < n && rc == 0; i++)
-		rc = pick(&cards->topo, &wishes[i], &picks, error);
-	for (size_t i = 0; i < cards->topo.n && rc == 0 && !force; i++)
-		if (picks.is[i] && is_in_use(&cards->topo.fns[i].dev, picks.alone[i], error))
+	rc = pick(&cards->topo, request, &picks, error);
+	for (size_t i = 0; i < cards->topo.n && rc == 0 && !request->force; i++)
+		if (picks.is[i] && is_in_use(&cards->topo.fns[i], picks.alone[i], error))
 			rc = -EBUSY;
 	if (rc == 0) {
 		add_fns(cards, &picks);

@@ -6,19 +6,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "host/request.h"
 #include "host/strlist.h"
 #include "pci/topology.h"
-
-enum card_wish_kind {
-	CARD_GPU,		/* --gpu ADDR: a function or slot of a card */
-	CARD_ID,		/* --id V:D: cards whose display function has the id, or other functions alone */
-	CARD_ALL,		/* --all-gpus: every GPU that is neither a VF nor a server's BMC display */
-};
-
-struct card_wish {
-	enum card_wish_kind kind;
-	const char *text;	/* not owned; "0000:03:00.0", "03:00", "10de:2204"; NULL for CARD_ALL */
-};
 
 /* How vfio-pci gets hold of a function at boot. */
 enum card_how {
@@ -43,18 +33,22 @@ struct cards {
 };
 
 /*
- * Find the functions that n wishes mean on this host: of each card all of its
- * functions, audio, USB-C and UCSI too, behind its own switch where it has one
- * (Intel Arc). No wish gives no function, with topo read all the same.
+ * Find the functions that the request means on this host: of each card all of
+ * its functions, audio, USB-C and UCSI too, behind its own switch where it has
+ * one (Intel Arc).
  *
- * force: take storage, network and USB controllers that the host uses, too.
- * Returns 0; -EINVAL (a wish that is not well formed), -ENOENT (nothing of that
- * address or id here), -ENODEV (a bridge, a virtual function, no GPU), -EBUSY
- * (needs force) with *error = what and why (allocated), or another -errno with
- * *error naming what could not be read. *cards is empty then.
+ * gpus: a function or slot of a GPU. ids: the cards whose display function has
+ * the id, or other functions of the id alone. all_gpus: every GPU that is
+ * neither a virtual function nor a server's BMC display. None of them gives no
+ * function, with topo read all the same.
+ * force: take what the host itself uses, too: storage, network and USB
+ * controllers, and a card with virtual functions.
+ * Returns 0; -EINVAL (an operand that is not well formed), -ENOENT (nothing of
+ * that address or id here), -ENODEV (a bridge, a virtual function, no GPU),
+ * -EBUSY (needs force) with *error = what and why (allocated), or another -errno
+ * with *error naming what could not be read. *cards is empty then.
  */
-int cards_find(const struct card_wish *wishes, size_t n, bool force, struct cards *cards,
-	       char **error);
+int cards_find(const struct setup_request *request, struct cards *cards, char **error);
 void cards_done(struct cards *cards);
 
 /* Is the function one of those that are given away? */

@@ -7,14 +7,14 @@
 #include <stddef.h>
 
 #include "host/artifacts.h"
+#include "host/bootloader.h"
 #include "host/card.h"
 
 enum hostcheck_level { HOSTCHECK_OK, HOSTCHECK_TODO, HOSTCHECK_WARN, HOSTCHECK_FAIL };
 
 struct hostcheck_line {
 	enum hostcheck_level level;
-	const char *topic;	/* one word, static: iommu, interrupts, group, driver, claim, display,
-				   modules, initramfs, cmdline, boot, bar, acs, secure-boot, guests */
+	const char *topic;	/* one word, static */
 	char *what;		/* owned; what was found */
 	char *how;		/* owned; why it matters or the way out; NULL without one */
 };
@@ -27,6 +27,7 @@ struct hostcheck {
 struct hostcheck_input {
 	const struct cards *cards;	/* n = 0: the host itself is looked at, no card */
 	const struct artifacts *plan;	/* what apply would write for them */
+	const struct bootloader *boot;
 	bool applied;		/* the files on disk are those of the plan */
 };
 
@@ -35,12 +36,11 @@ void hostcheck_add(struct hostcheck *hc, enum hostcheck_level level, const char 
 		   char *what, char *how);
 
 /*
- * The checks in their order, two parts: between them come the boot loader's
- * lines (configured, staged, active), after them the guests', both the
- * caller's to add.
+ * All checks in their order: iommu, interrupts, group, driver, claim, display,
+ * modules, initramfs, boot, cmdline, bar, acs, secure-boot. The caller adds
+ * what it knows of its own files and of guests.
  */
-void hostcheck_before_boot(struct hostcheck *hc, const struct hostcheck_input *in);
-void hostcheck_after_boot(struct hostcheck *hc, const struct hostcheck_input *in);
+void hostcheck_run(struct hostcheck *hc, const struct hostcheck_input *in);
 
 const char *hostcheck_level_name(enum hostcheck_level level);	/* "ok", "todo", "warn", "fail" */
 
