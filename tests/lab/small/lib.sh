@@ -72,6 +72,12 @@ free_driver() {
 
 kernel_complains() { dmesg | grep -E 'BUG: |WARNING: |Oops|blocked for more than|stall'; }
 
+# renew ADDR: found anew, by the kernel's own means; a list of resets that is stale is so again.
+renew() {
+	echo 1 >"$devices/$1/remove"
+	echo 1 >/sys/bus/pci/rescan
+}
+
 # ask COMMAND...: of the host; the answer goes to stdout.
 ask() {
 	number=$(($(cat /run/lab/asked 2>/dev/null || echo 0) + 1))

@@ -35,7 +35,12 @@ machine() {
 	check "gpu: without FLR it begins at slot" begins $gpu slot
 
 	lab_say "GPU and audio in one slot"
-	rung 69 own $slot slot
+	check "slot: own, exit 69" exits 69 pci-rescan --only own $slot
+	check "slot: nothing but the stale method is lost" as_at_but $slot
+	check "slot: nothing is left to heal" no_trace
+	renew $slot
+	lend $slot
+	check "slot: found anew" as_at before
 	rung $subordinate subordinate $slot slot
 	rung 0 slot $slot slot
 	check "slot: the audio function is named, the GPU goes along" exits 0 pci-rescan $slot_audio
@@ -74,7 +79,8 @@ machine() {
 	rung 0 card $arc arc
 	echo default >$devices/$gpu/reset_method
 	echo default >$devices/$arc_audio/reset_method
-	echo default >$devices/$arc_top/reset_method
+	renew $arc_top
+	check "found anew" as_at boot
 
 	lab_say "the configuration and the options choose"
 	mkdir -p /etc/pve-gpu-utils
@@ -92,8 +98,7 @@ machine() {
 	check "of a PF" exits 0 pci-rescan --methods $pf
 	check "flr works" says flr
 	check "lists that are not stale are put back" as_at_but $slot
-	echo default >$devices/$slot/reset_method 2>/dev/null || :
-	cat $devices/$slot/reset_method >/run/lab/now-methods 2>&1 || :
+	renew $slot
 
 	lab_say "-n writes nothing"
 	take before
