@@ -111,10 +111,10 @@ post_stop() {
 			say "which GPUs it had is not known: they stay with vfio-pci until its next stop"
 			return 0
 		fi
-		functions=$(tr ',\n' '  ' <"$dir/$vmid.gpus")
-		# shellcheck disable=SC2086 # one address a word
-		if [ -n "${functions# }" ] && ! vfio-bind --one --to host $functions 2>&1; then
-			say "not all of $functions went back to the host (reason above)"
+		# shellcheck disable=SC2046 # one address a word
+		set -- $(tr , ' ' <"$dir/$vmid.gpus")
+		if [ $# -gt 0 ] && ! vfio-bind --one --to host "$@" 2>&1; then
+			say "not all of $* went back to the host (reason above)"
 		fi
 	fi
 	forget gpus
