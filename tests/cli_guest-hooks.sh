@@ -101,7 +101,7 @@ has_stub() {
 }
 
 files_in() {
-	got=$(cd "$1" && ls -A | tr '\n' ' ')
+	got=$(find "$1" -mindepth 1 -printf '%f ')
 	[ "$got" = "$2" ] || fail "$1 has $got, not $2"
 }
 

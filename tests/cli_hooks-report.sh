@@ -70,6 +70,13 @@ said '^{"level":"ok","topic":"config",.*"why":null}$'
 report 0 status -H -o topic,level
 [ "$(head -n 1 "$tmp/out")" = "#topic${tab}level" ] || fail "-H -o: $(head -n 1 "$tmp/out")"
 
+host guest-hook
+printf 'hookscript: local:snippets/pve-gpu-hook++my.pl\n' >>"$etc/qemu-server/101.conf"
+printf 'hookscript: local:snippets/pve-gpu-hooked\n' >>"$etc/qemu-server/100.conf"
+report 0 status
+said "^ok${tab}guest${tab}qemu/101 calls the GPU hook (local:snippets/pve-gpu-hook++my.pl)"
+[ "$(grep -c 'GPU hook' "$tmp/out")" -eq 1 ] || fail "who calls the GPU hook: $(cat "$tmp/out")"
+
 host not-enabled
 : >"$r/etc/vzdump.conf"
 broken 1 "^fail${tab}hook${tab}vzdump calls no hook script${tab}pve-gpu-hooks enable"

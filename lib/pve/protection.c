@@ -219,6 +219,27 @@ static void check_guests(const struct hostmodel *m, struct findings *f)
 	}
 }
 
+/* Who has its GPUs reset at each start: the stub of "pve-gpu-hooks guest". */
+static void check_guest_hooks(const struct hostmodel *m, struct findings *f)
+{
+	static const char stub[] = "pve-gpu-hook";
+	const size_t len = sizeof(stub) - 1;
+
+	for (size_t i = 0; i < m->n_guests; i++) {
+		const struct guest *g = &m->guests[i];
+		const char *name = g->hookscript ? strstr(g->hookscript, ":snippets/")
+						 : NULL;
+		char text[GUEST_STRLEN];
+
+		if (!name)
+			continue;
+		name += strlen(":snippets/");
+		if (strncmp(name, stub, len) == 0 && (!name[len] || name[len] == '+'))
+			ok(f, "guest", xasprintf("%s calls the GPU hook (%s)",
+						 guest_format(g->id, text), g->hookscript));
+	}
+}
+
 static void check_boot(const struct hostmodel *m, struct findings *f)
 {
 	static const char unit[] = "multi-user.target.wants/pve-gpu-recover.service";
@@ -288,6 +309,7 @@ void protection_check(const struct hostmodel *m, struct findings *f)
 	else
 		check_hook(&d, f);
 	check_guests(m, f);
+	check_guest_hooks(m, f);
 	check_jobs(m, &d, f);
 	check_boot(m, f);
 	check_journal(f);
