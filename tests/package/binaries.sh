@@ -21,7 +21,7 @@ find unpacked -type f -perm -u+x -exec sh -ec '
 		[ "$(head -c 4 "$f" | tail -c 3)" = ELF ] || continue
 		hardening-check $skip "$f"
 		# What a program needs and does not use costs each start.
-		! ldd -u "$f" | grep -E "lib(pci|inih|smartcols|jansson)\." || {
+		! ldd -u "$f" | grep -E "lib(pci|inih|smartcols|jansson|kmod)\." || {
 			echo "$f: linked with what it does not use"
 			exit 1
 		}

@@ -195,6 +195,39 @@ ok "own files: named" said 'vzdump.d/10-own is not from the package'
 ok "own files: kept" test -e /etc/pve-gpu-utils/vzdump.d/10-own -a -e /etc/pve-gpu-utils/pve-gpu-utils.conf
 rm -rf /etc/pve-gpu-utils
 
+# --- guests' hookscripts
+snippets=/var/lib/vz/snippets
+guests=/etc/pve/nodes/pve/qemu-server
+install_again
+mkdir -p $snippets $guests /srv/own/snippets /srv/shared/snippets
+for stub_name in pve-gpu-hook pve-gpu-hook++old.sh pve-gpu-hook+nas+old.sh; do
+	install -m 755 /usr/share/pve-gpu-utils/guest-hook "$snippets/$stub_name"
+done
+install -m 755 /usr/share/pve-gpu-utils/guest-hook /srv/own/snippets/pve-gpu-hook
+install -m 755 /usr/share/pve-gpu-utils/guest-hook /srv/shared/snippets/pve-gpu-hook
+echo '# not ours' >$snippets/pve-gpu-hook+x+y
+printf '#!/bin/sh\necho "old $1 $2" >>/tmp/old.log\n' >$snippets/old.sh
+chmod 755 $snippets/old.sh
+printf 'dir: local\n\tpath /var/lib/vz\n\tcontent snippets\n\ndir: own\n\tpath /srv/own\n\ndir: nas\n\tpath /srv/shared\n\tshared 1\n' >/etc/pve/storage.cfg
+printf 'cores: 1\nhookscript: local:snippets/pve-gpu-hook++old.sh\n' >$guests/101.conf
+printf 'cores: 1\n\n[before]\nhookscript: local:snippets/pve-gpu-hook+nas+old.sh\n' >$guests/102.conf
+printf 'cores: 1\ndescription: hookscript: local:snippets/pve-gpu-hook\n' >$guests/103.conf
+ok "remove with guests that have the hook" pkg remove pve-gpu-utils
+ok "guests: named" said 'without a reset of their GPUs.*: 101 102 $'
+for phase in pre-start post-start pre-stop post-stop; do
+	ok "the guest's stub alone: $phase ends with 0" env -i $snippets/pve-gpu-hook 100 $phase
+	ok "and calls the former script: $phase" env -i $snippets/pve-gpu-hook++old.sh 101 $phase
+done
+ok "the former script was called" is /tmp/old.log 'old 101 pre-start\nold 101 post-start\nold 101 pre-stop\nold 101 post-stop\n'
+ok "purge with guests that have the hook" pkg purge pve-gpu-utils
+ok "guests: stubs in use are named" said 'pve-gpu-hook++old.sh stays.*: 101 $'
+ok "guests: a snapshot's, too" said 'pve-gpu-hook+nas+old.sh stays.*: 102 $'
+ok "guests: stubs in use are kept" test -x $snippets/pve-gpu-hook++old.sh -a -x $snippets/pve-gpu-hook+nas+old.sh
+ok "guests: those that nobody uses are gone" not test -e $snippets/pve-gpu-hook -o -e /srv/own/snippets/pve-gpu-hook
+ok "guests: not those of a shared storage" test -x /srv/shared/snippets/pve-gpu-hook
+ok "guests: not files of others" test -e $snippets/pve-gpu-hook+x+y -a -e $snippets/old.sh
+rm -rf /etc/pve/nodes /etc/pve/storage.cfg /var/lib/vz /srv/own /srv/shared
+
 # --- the guardian of a running job outlives upgrade and removal
 install_again
 sleep 1000 &
