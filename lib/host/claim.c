@@ -10,11 +10,7 @@
 #include "host/claim.h"
 #include "host/kmodconf.h"
 
-/*
- * A function's modalias, allocated; made up from its ids where sysfs has none.
- * Source: drivers/pci/pci-sysfs.c, modalias_show.
- */
-static char *modalias_of(const struct pcidev *dev)
+char *claim_modalias(const struct pcidev *dev)
 {
 	_cleanup_free_ char *path = NULL;
 	char name[PCIADDR_STRLEN], text[SYSFS_MAX];
@@ -40,7 +36,7 @@ static struct claim_module *find_module(struct claims *claims, const char *name)
 static void look_up(struct kmodconf *k, const struct pcidev *dev, bool given,
 		    bool is_display, struct claims *claims, size_t *room)
 {
-	_cleanup_free_ char *modalias = modalias_of(dev);
+	_cleanup_free_ char *modalias = claim_modalias(dev);
 	size_t n;
 	char **names = kmodconf_claimants(k, modalias, &n);
 
@@ -124,7 +120,7 @@ static bool is_host_class(unsigned class)
 
 static bool claims_one(struct kmodconf *k, const char *module, const struct pcidev *dev)
 {
-	_cleanup_free_ char *modalias = modalias_of(dev);
+	_cleanup_free_ char *modalias = claim_modalias(dev);
 	bool found = false;
 	size_t n;
 	char **names = kmodconf_claimants(k, modalias, &n);

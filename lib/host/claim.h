@@ -22,6 +22,12 @@ struct claims {
 };
 
 /*
+ * A function's modalias, allocated; made up from its ids where sysfs has none.
+ * Source: drivers/pci/pci-sysfs.c, modalias_show.
+ */
+char *claim_modalias(const struct pcidev *dev);
+
+/*
  * Look up the functions in the modules of every installed kernel, so that a
  * boot of another one finds all that it needs. What modprobe.d says does not count.
  * 0, or -ENOENT when no kernel with modules is installed (n = 0 then).

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/cleanup.h"
+#include "base/root.h"
+#include "base/sysfs.h"
+#include "base/xalloc.h"
+#include "host/claim.h"
+#include "host/cmdline.h"
+#include "host/hostcheck-parts.h"
+#include "pci/bind.h"
+
+/* vfio-pci.ids as they will count: the last one of modprobe.d's, or the command line's. */
+static char *ids_in_force(const struct hostcheck_facts *facts)
+{
+	_cleanup_free_ char *options = NULL;
+	char *last = NULL;
+
+	if (!facts->kmod)
+		return NULL;
+	if (kmodconf_is_builtin(facts->kmod, "vfio_pci"))
+		return cmdline_value(facts->cmdline, "vfio-pci.ids");
+	options = kmodconf_options(facts->kmod, "vfio_pci");
+	for (char *word, *rest = options; rest && (word = strsep(&rest, " \t"));)
+		if (strncmp(word, "ids=", 4) == 0)
+			last = word + 4;
+	return last ? xstrdup(last) : NULL;
+}
+
+/*
+ * Does a list of ids match a function? Fields that are left out match all.
+ * Source: drivers/vfio/pci/vfio_pci.c, vfio_pci_fill_ids.
+ */
+static bool ids_match(const char *ids, const struct pcidev *dev)
+{
+	_cleanup_free_ char *copy = ids ? xstrdup(ids) : NULL;
+	char *rest = copy, *one;
+
+	while (rest && (one = strsep(&rest, ","))) {
+		unsigned vendor, device, subvendor, subdevice, class, mask;
+		int n = sscanf(one, "%x:%x:%x:%x:%x:%x", &vendor, &device, &subvendor,
+			       &subdevice, &class, &mask);
+
+		if (n < 2 || vendor != dev->vendor || device != dev->device)
+			continue;
+		if (n >= 3 && subvendor != dev->subvendor)
+			continue;
+		if (n >= 4 && subdevice != dev->subdevice)
+			continue;
+		if (n >= 5 && ((dev->class ^ class) & (n >= 6 ? mask : 0)))
+			continue;
+		return true;
+	}
+	return false;
+}
+
+/* The last "options vfio-pci ids=" line of somebody else; NULL without one. */
+static const struct kmodconf_line *foreign_ids(const struct kmodconf_line *lines, size_t n)
+{
+	const struct kmodconf_line *last = NULL;
+
+	for (size_t i = 0; i < n; i++) {
+		_cleanup_free_ char *copy = xstrdup(lines[i].text);
+		char *rest = copy, *word, *module;
+
+		strsep(&rest, " \t");
+		do
+			module = strsep(&rest, " \t");
+		while (module && !*module);
+		if (!module || !kmodconf_same_name(module, "vfio-pci"))
+			continue;
+		while ((word = strsep(&rest, " \t")))
+			if (strncmp(word, "ids=", 4) == 0)
+				last = &lines[i];
+	}
+	return last;
+}
+
+struct rivals {			/* modules that claim a function in the running kernel */
+	char *all;		/* owned; "nouveau, nvidiafb", NULL without any */
+	char *first;		/* owned; those that vfio-pci is not loaded before; NULL */
+	char *builtin;		/* owned; NULL without any */
+};
+
+static void append(char **list, const char *name)
+{
+	char *longer = *list ? xasprintf("%s, %s", *list, name) : xstrdup(name);
+
+	free(*list);
+	*list = longer;
+}
+
+static void rivals_read(const struct hostcheck_facts *facts, const struct pcidev *dev,
+			struct rivals *r)
+{
+	_cleanup_free_ char *modalias = claim_modalias(dev);
+	char **names;
+	size_t n;
+
+	*r = (struct rivals){ 0 };
+	if (!facts->kmod)
+		return;
+	names = kmodconf_claimants(facts->kmod, modalias, &n);
+	for (size_t i = 0; i < n; i++) {
+		append(&r->all, names[i]);
+		if (kmodconf_is_builtin(facts->kmod, names[i]))
+			append(&r->builtin, names[i]);
+		else if (!kmodconf_has_pre(facts->kmod, names[i], "vfio_pci") &&
+			 !kmodconf_is_blacklisted(facts->kmod, names[i]))
+			append(&r->first, names[i]);
+		free(names[i]);
+	}
+	free(names);
+}
+
+static void rivals_done(struct rivals *r)
+{
+	free(r->all);
+	free(r->first);
+	free(r->builtin);
+}
+
+static void check_driver(struct hostcheck *hc, const struct hostcheck_input *in,
+			 const struct card_fn *fn, const struct rivals *rivals)
+{
+	int at = topology_find(&in->cards->topo, &fn->dev->addr);
+	const char *driver = fn->dev->driver;
+	char name[PCIADDR_STRLEN];
+
+	hostcheck_name(fn->dev, name);
+	if (at >= 0 && in->cards->topo.fns[at].numvfs > 0)
+		hostcheck_add(hc, HOSTCHECK_TODO, "driver",
+			      xasprintf("%s has %d virtual functions, which need its driver", name,
+					in->cards->topo.fns[at].numvfs),
+			      xasprintf("echo 0 > /sys/bus/pci/devices/%s/sriov_numvfs", name));
+	if (driver && bind_is_vfio_driver(driver))
+		hostcheck_add(hc, HOSTCHECK_OK, "driver",
+			      xasprintf("%s is on %s", name, driver), NULL);
+	else if (rivals->builtin)
+		hostcheck_add(hc, HOSTCHECK_WARN, "driver",
+			      xasprintf("%s is on %s", name, driver ? driver : "none"),
+			      xasprintf("%s is built into the kernel; the start of the guest takes the function from it",
+					rivals->builtin));
+	else
+		hostcheck_add(hc, HOSTCHECK_TODO, "driver",
+			      xasprintf("%s is on %s", name, driver ? driver : "none"),
+			      hostcheck_next(in));
+}
+
+/* An override of driverctl's comes after ours and wins. */
+static void check_driverctl(struct hostcheck *hc, const char *name)
+{
+	_cleanup_free_ char *path = root_path("/etc/driverctl.d/pci-%s", name);
+	char driver[SYSFS_MAX];
+
+	if (sysfs_read(path, driver, sizeof(driver)) <= 0)
+		return;
+	if (bind_is_vfio_driver(driver))
+		hostcheck_add(hc, HOSTCHECK_OK, "claim",
+			      xasprintf("%s: driverctl gives it to %s, too", name, driver), NULL);
+	else
+		hostcheck_add(hc, HOSTCHECK_TODO, "claim",
+			      xasprintf("%s: driverctl gives it to %s", name, driver),
+			      xasprintf("driverctl unset-override %s", name));
+}
+
+static void check_claim(struct hostcheck *hc, const struct hostcheck_input *in,
+			const struct card_fn *fn, const struct rivals *rivals,
+			const char *ids, const struct kmodconf_line *foreign)
+{
+	bool held = fn->how == CARD_BY_SLOT ? in->applied : ids_match(ids, fn->dev);
+	const char *way = fn->how == CARD_BY_SLOT ? "its slot" : "its ids";
+	char name[PCIADDR_STRLEN];
+
+	hostcheck_name(fn->dev, name);
+	if (held && (fn->how == CARD_BY_SLOT || !rivals->first))
+		hostcheck_add(hc, HOSTCHECK_OK, "claim",
+			      xasprintf("%s: vfio-pci takes it by %s%s%s", name, way,
+					rivals->all ? " before " : "",
+					rivals->all ? rivals->all : ""), NULL);
+	else if (held)
+		hostcheck_add(hc, HOSTCHECK_TODO, "claim",
+			      xasprintf("%s: %s may take it before vfio-pci", name,
+					rivals->first),
+			      xstrdup("vfio-setup apply"));
+	else if (in->applied && foreign)
+		hostcheck_add(hc, HOSTCHECK_TODO, "claim",
+			      xasprintf("%s: not among the ids in force", name),
+			      xasprintf("%s:%lu sets ids= again, and the last one counts: move its ids to --id, take the line out",
+					foreign->path, foreign->line));
+	else
+		hostcheck_add(hc, HOSTCHECK_TODO, "claim",
+			      rivals->all ?
+			      xasprintf("%s: %s takes it at boot", name, rivals->all) :
+			      xasprintf("%s: vfio-pci does not take it at boot", name),
+			      hostcheck_next(in));
+	check_driverctl(hc, name);
+}
+
+/* Ids of somebody else's file that take what is to stay with the host. */
+static void check_strangers(struct hostcheck *hc, const struct hostcheck_input *in,
+			    const char *ids, const struct kmodconf_line *foreign)
+{
+	const struct topology *t = &in->cards->topo;
+
+	for (size_t i = 0; in->cards->n && foreign && i < t->n; i++) {
+		const struct pcidev *dev = &t->fns[i].dev;
+		char name[PCIADDR_STRLEN];
+
+		if (cards_has(in->cards, &dev->addr) || !ids_match(ids, dev))
+			continue;
+		hostcheck_add(hc, HOSTCHECK_WARN, "claim",
+			      xasprintf("%s: vfio-pci takes it as well, by %s:%lu",
+					hostcheck_name(dev, name), foreign->path, foreign->line),
+			      xstrdup("it stays with the host when that line is taken out"));
+	}
+}
+
+void hostcheck_drivers(struct hostcheck *hc, const struct hostcheck_input *in,
+		       const struct hostcheck_facts *facts)
+{
+	_cleanup_free_ char *ids = ids_in_force(facts);
+	const struct kmodconf_line *foreign;
+	struct kmodconf_line *lines;
+	size_t n;
+
+	lines = kmodconf_lines("options", &n);
+	foreign = foreign_ids(lines, n);
+	for (size_t i = 0; i < in->cards->n; i++) {
+		const struct card_fn *fn = &in->cards->fns[i];
+		struct rivals rivals;
+
+		rivals_read(facts, fn->dev, &rivals);
+		check_driver(hc, in, fn, &rivals);
+		check_claim(hc, in, fn, &rivals, ids, foreign);
+		rivals_done(&rivals);
+	}
+	check_strangers(hc, in, ids, foreign);
+	kmodconf_lines_free(lines, n);
+}

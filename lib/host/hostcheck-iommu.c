@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/cleanup.h"
+#include "base/readfile.h"
+#include "base/root.h"
+#include "base/xalloc.h"
+#include "host/cmdline.h"
+#include "host/hostcheck-parts.h"
+#include "pci/bind.h"
+
+enum { INTERRUPTS_MAX = 64 * 1024 * 1024 };
+
+/* An entry of /sys/class/iommu ("dmar0"), allocated; NULL without one. */
+static char *iommu_at_work(void)
+{
+	_cleanup_free_ char *path = root_path("/sys/class/iommu");
+	_cleanup_closedir_ DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir)))
+		if (*entry->d_name != '.')
+			return xstrdup(entry->d_name);
+	return NULL;
+}
+
+/* The word that switches the IOMMU off, or NULL. */
+static const char *word_off(const struct hostcheck_facts *facts)
+{
+	static const char *const words[] = {
+		"intel_iommu=off", "amd_iommu=off", "iommu=off",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
+		if (cmdline_has(facts->cmdline, words[i]))
+			return words[i];
+	return NULL;
+}
+
+/* Did the firmware describe an IOMMU? 1, 0, or -1 when its tables cannot be seen. */
+static int firmware_has_iommu(void)
+{
+	_cleanup_free_ char *tables = root_path("/sys/firmware/acpi/tables");
+	_cleanup_free_ char *intel = xasprintf("%s/DMAR", tables);
+	_cleanup_free_ char *amd = xasprintf("%s/IVRS", tables);
+
+	if (access(intel, F_OK) == 0 || access(amd, F_OK) == 0)
+		return 1;
+	return access(tables, F_OK) == 0 ? 0 : -1;
+}
+
+static void check_iommu(struct hostcheck *hc, const struct hostcheck_input *in,
+			const struct hostcheck_facts *facts)
+{
+	const char *off = word_off(facts);
+	const char *name = artifacts_cpu_is_intel() ? "VT-d" : "AMD-Vi (IOMMU)";
+
+	if (off)
+		hostcheck_add(hc, HOSTCHECK_TODO, "iommu", xasprintf("switched off by %s", off),
+			      xstrdup("take the word off the kernel's command line, then reboot"));
+	else if (firmware_has_iommu() == 0)
+		hostcheck_add(hc, HOSTCHECK_FAIL, "iommu",
+			      xstrdup("the firmware describes none"),
+			      xasprintf("switch %s on in the firmware's set-up", name));
+	else if (strlist_has(&in->plan->words, "intel_iommu=on") &&
+		 !cmdline_has(facts->cmdline, "intel_iommu=on"))
+		hostcheck_add(hc, HOSTCHECK_TODO, "iommu",
+			      xstrdup("none at work: this kernel needs intel_iommu=on"),
+			      hostcheck_next(in));
+	else if (artifacts_needs_intel_iommu(in->cards) &&
+		 !cmdline_has(facts->cmdline, "intel_iommu=on"))
+		hostcheck_add(hc, HOSTCHECK_TODO, "iommu",
+			      xstrdup("none at work: this kernel needs intel_iommu=on"),
+			      xstrdup("vfio-setup apply --gpu ADDR adds it"));
+	else
+		hostcheck_add(hc, HOSTCHECK_FAIL, "iommu", xstrdup("none at work"),
+			      xasprintf("the kernel would use it: switch %s on in the firmware's set-up", name));
+}
+
+/*
+ * The interrupt chips of /proc/interrupts are called "IR-…" when interrupts are
+ * remapped; the kernel's log, which says so too, may have gone by.
+ */
+static void check_interrupts(struct hostcheck *hc, const struct hostcheck_facts *facts)
+{
+	_cleanup_free_ char *path = root_path("/proc/interrupts");
+	_cleanup_free_ char *text = readfile_string(path, INTERRUPTS_MAX);
+	_cleanup_free_ char *options = NULL;
+
+	if (text && strstr(text, " IR-")) {
+		hostcheck_add(hc, HOSTCHECK_OK, "interrupts", xstrdup("remapped"), NULL);
+		return;
+	}
+	if (!text || (!strstr(text, "PCI-MSI") && !strstr(text, "IO-APIC"))) {
+		hostcheck_add(hc, HOSTCHECK_WARN, "interrupts",
+			      xstrdup("cannot tell whether they are remapped"),
+			      xstrdup("without, vfio refuses the card unless allow_unsafe_interrupts is set"));
+		return;
+	}
+	if (facts->kmod)
+		options = kmodconf_options(facts->kmod, "vfio_iommu_type1");
+	if (options && strstr(options, "allow_unsafe_interrupts"))
+		hostcheck_add(hc, HOSTCHECK_WARN, "interrupts",
+			      xstrdup("not remapped; allowed by allow_unsafe_interrupts"),
+			      xstrdup("a guest can send the host any interrupt: for guests you trust"));
+	else
+		hostcheck_add(hc, HOSTCHECK_FAIL, "interrupts", xstrdup("not remapped"),
+			      xstrdup("firmware's set-up (VT-d, x2APIC), or for guests you trust: options vfio_iommu_type1 allow_unsafe_interrupts=1"));
+}
+
+/* What a member that is not given away means for the guest's start. */
+static void check_mate(struct hostcheck *hc, const struct pcidev *mate)
+{
+	_cleanup_free_ char *vital = NULL;
+	char name[PCIADDR_STRLEN];
+	unsigned base = mate->class >> 16;
+	char *what;
+
+	if (!mate->driver || bind_is_vfio_driver(mate->driver) ||
+	    strcmp(mate->driver, "pci-stub") == 0)
+		return;
+	what = xasprintf("%d holds %s (%s, driver %s), too", mate->iommu_group,
+			 hostcheck_name(mate, name), topology_class_word(mate->class),
+			 mate->driver);
+	if (bind_is_host_vital(&mate->addr, &vital))
+		hostcheck_add(hc, HOSTCHECK_FAIL, "group", what,
+			      xasprintf("%s; another slot for the card", vital));
+	else if (base == 0x01 || base == 0x02)
+		hostcheck_add(hc, HOSTCHECK_FAIL, "group", what,
+			      xstrdup("the host would lose it; another slot for the card, or give it away by --id"));
+	else
+		hostcheck_add(hc, HOSTCHECK_WARN, "group", what,
+			      xstrdup("the host loses it when a guest gets the card"));
+}
+
+static void check_groups(struct hostcheck *hc, const struct hostcheck_input *in)
+{
+	const struct cards *cards = in->cards;
+	char name[PCIADDR_STRLEN];
+
+	for (size_t i = 0; i < cards->n; i++) {
+		int group = cards->fns[i].dev->iommu_group;
+		size_t members = 0;
+		bool seen = false, alone = true;
+
+		if (group < 0) {
+			hostcheck_add(hc, HOSTCHECK_FAIL, "group",
+				      xasprintf("%s is in none", hostcheck_name(cards->fns[i].dev, name)),
+				      xstrdup("the IOMMU does not reach it; another slot for the card"));
+			continue;
+		}
+		for (size_t k = 0; k < cards->n; k++) {
+			if (cards->fns[k].dev->iommu_group != group)
+				continue;
+			seen = seen || k < i;
+			members++;
+		}
+		if (seen)
+			continue;
+		for (size_t k = 0; k < cards->n_mates; k++) {
+			if (cards->mates[k]->iommu_group != group)
+				continue;
+			alone = false;
+			check_mate(hc, cards->mates[k]);
+		}
+		if (alone)
+			hostcheck_add(hc, HOSTCHECK_OK, "group",
+				      xasprintf("%d holds %s and nothing of the host", group,
+						members == 1 ? "this function" : "the card's functions"),
+				      NULL);
+	}
+}
+
+void hostcheck_iommu(struct hostcheck *hc, const struct hostcheck_input *in,
+		     const struct hostcheck_facts *facts)
+{
+	_cleanup_free_ char *iommu = iommu_at_work();
+
+	if (!iommu) {
+		check_iommu(hc, in, facts);
+		return;
+	}
+	hostcheck_add(hc, HOSTCHECK_OK, "iommu", xasprintf("at work (%s)", iommu), NULL);
+	check_interrupts(hc, facts);
+	check_groups(hc, in);
+}
