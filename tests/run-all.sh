@@ -22,7 +22,7 @@ Install what the tests need (apt), run the rungs, count. Needs root, Debian 12 o
   static   shellcheck, checkbashisms, mandoc, cppcheck, gcc -fanalyzer
   package  distcheck, both packages on Debian 12 and 13, lintian, install to purge
   sim      the installed hook on a simulated Proxmox VE, with faults
-  lab      a Debian machine in QEMU that loses its power
+  lab      in QEMU: Debian's kernels with emulated GPUs; a machine that loses its power
   fuzz     random input
   bench    speed and downtime, against the limits that were set
   gpu      on a real GPU
@@ -349,12 +349,12 @@ installed_tree() {
 	[ ! -e "$work/installed" ] || return 0
 	set -- "$work/package/$here"/pve-gpu-utils_*.deb
 	if [ -e "$1" ]; then
-		prepare "unpack the package for the simulation" 60 dpkg-deb -x "$1" "$work/installed"
+		prepare "unpack the package" 60 dpkg-deb -x "$1" "$work/installed"
 		return
 	fi
 	make_source || return 1
 	mkdir -p "$work/paths"
-	prepare "build and install for the simulation" 600 sh -ec '
+	prepare "build and install" 600 sh -ec '
 		cd "$1/paths"
 		../source/configure -q --prefix=/usr --sysconfdir=/etc --localstatedir=/var \
 			--libexecdir=/usr/libexec CFLAGS="-O2 -g"
@@ -390,20 +390,31 @@ rung_sim() {
 	each_script "$limit" sim "$work/source"/tests/sim_*.sh
 }
 
+# What the small lab needs, and the programs that are to run in it.
+lab_needs() {
+	need qemu-system-x86 cpio kmod xz-utils build-essential || return
+	command -v busybox >/dev/null || need busybox-static || return
+	installed_tree || return
+	LAB_TREE=$work/installed
+	LAB_CACHE=$work/lab-cache
+	LAB_MIRROR=$(apt-get indextargets --format '$(REPO_URI)' 'ORIGIN: Debian' 'LABEL: Debian' | head -n 1)
+	export LAB_TREE LAB_CACHE LAB_MIRROR
+}
+
 rung_lab() {
 	[ -x "$top/tests/lab/run.sh" ] || {
 		skipped "lab: none in this tree"
 		return
 	}
-	need qemu-system-x86 qemu-utils mmdebstrap e2fsprogs || return
-	LAB_MIRROR=$(apt-get indextargets --format '$(REPO_URI)' 'ORIGIN: Debian' 'LABEL: Debian' | head -n 1)
-	export LAB_MIRROR
+	need qemu-utils mmdebstrap e2fsprogs && lab_needs || return
 	set -- "$work/package/trixie"/pve-gpu-utils_*.deb
 	[ ! -e "$1" ] || {
 		LAB_DEB=$1
 		export LAB_DEB
 	}
-	check lab 1500 "$work/source/tests/lab/run.sh"
+	limit=1800
+	[ -z "$long" ] || limit=5400
+	check lab $limit "$work/source/tests/lab/run.sh"
 }
 
 rung_fuzz() {
@@ -424,6 +435,9 @@ rung_bench() {
 		check "bench $bench" 1200 "$work/source/tests/bench/$bench"
 		sed 's/^/     | /' "$(log_name "bench $bench")"
 	done
+	lab_needs || return
+	check "bench rescan" 900 "$work/source/tests/bench/rescan"
+	grep -E 'write|own work' "$(log_name "bench rescan")" | sed 's/^/     | /'
 }
 
 rung_gpu() {

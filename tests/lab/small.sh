@@ -114,11 +114,12 @@ for suite in ${LAB_KERNELS:-bookworm trixie}; do
 	kernel=$("$small/kernel.sh" "$suite" "$cache") || rc=$?
 	[ $rc = 0 ] || skip "the kernel of Debian's $suite cannot be fetched"
 	version=$(cut -d. -f1-2 "$kernel/release")
+	cp "$kernel/release" "$tmp/release-$version"
 	mkdir -p "$tmp/$suite/modules"
 	cp "$kernel"/*.ko "$tmp/$suite/modules/"
 	{ cat "$tmp/base.gz" && pack "$tmp/$suite"; } >"$tmp/initrd-$suite"
 	# shellcheck disable=SC2086 # several words
-	"$small/boot.sh" -t $limit -l "$version " "$kernel" "$tmp/initrd-$suite" "$work/small-$version.log" $words &
+	"$small/boot.sh" -t $limit -l "$version" "$kernel" "$tmp/initrd-$suite" "$work/small-$version.log" $words &
 	boots="$boots $!"
 	kernels="$kernels $version:$!"
 done
@@ -131,9 +132,10 @@ for pair in $kernels; do
 	ok=$(grep -ac '^lab: ok' "$log") || :
 	bad=$(grep -ac '^lab: FAIL' "$log") || :
 	[ $rc = 0 ] || {
-		printf '%s FAIL the machine broke off (boot.sh: %d)\n' "$version" $rc
+		printf 'FAIL %s the machine broke off (boot.sh: %d)\n' "$version" $rc
 		bad=$((bad + 1))
 	}
+	printf '    %s: %d passed, %d failed\n' "$(cat "$tmp/release-$version")" "$ok" "$bad"
 	passed=$((passed + ok))
 	failed=$((failed + bad))
 done

@@ -8,7 +8,7 @@ show() {
 	lines=$(head -n "$(wc -l <"$log")" "$log" | grep -a '^lab' | tr -d '\r') || return 0
 	[ -n "$lines" ] || return 0
 	printf '%s\n' "$lines" | tail -n "+$((shown + 1))" |
-		sed "s/^lab: FAIL/FAIL/; s/^lab: /    /; /^lab-/d; s/^/${label-}/"
+		sed "s/^lab: FAIL/FAIL${label:+ $label}/; s/^lab: /    ${label:+$label }/; /^lab-/d"
 	shown=$(printf '%s\n' "$lines" | wc -l)
 }
 

@@ -32,7 +32,7 @@ machine() {
 	refused 64 -- 1:0.0
 	refused 64 --
 	refused 64 -- --only nothing $gpu
-	refused 64 -- --force nothing $gpu
+	refused 64 -- --force=nothing $gpu
 	refused 66 -- ffff:ff:1f.7
 	check "-R with an empty root" exits 66 pci-rescan -n -R /var $gpu
 

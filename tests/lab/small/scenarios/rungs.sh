@@ -11,11 +11,11 @@ rung() {
 	check "$4: nothing is lost" as_at before
 	check "$4: nothing is left to heal" no_trace
 }
-# begins ADDR RUNG: the first rung of the plan that writes
+# begins ADDR RUNG: the first rung that is tried
 begins() {
-	exits 0 pci-rescan -v "$1" && grep -m 1 -E '^ *(own|subordinate|slot|card) ' /run/lab/out >/run/lab/first
+	exits 0 pci-rescan "$1" && grep -m 1 -E '^[^ ]+ +(own|subordinate|slot|card) ' /run/lab/out >/run/lab/first
 	cat /run/lab/first
-	grep -qE "^ *$2 " /run/lab/first
+	grep -qE "^[^ ]+ +$2 " /run/lab/first
 }
 
 machine() {
@@ -87,7 +87,8 @@ machine() {
 	printf '[rescan]\ncard = %s own\n' $gpu >/etc/pve-gpu-utils/pve-gpu-utils.conf
 	check "card = ADDR RUNG" begins $gpu own
 	rm -r /etc/pve-gpu-utils
-	check "--first own" sh -c ". /lab/lib.sh; exits 0 pci-rescan -v --first own $gpu && says 'own '"
+	check "--first own" exits 0 pci-rescan --first own $gpu
+	check "it begins there" says "own "
 	check "--first card --last slot is wrong use" exits 64 pci-rescan --first card --last slot $gpu
 
 	lab_say "--methods"
