@@ -88,17 +88,44 @@ static const char **exec_argv(const struct strlist *argv, char **own)
 	return out;
 }
 
+/* What proxmox-boot-tool says of each ESP. */
+struct esps {
+	bool skipped, done;
+};
+
+static void pass_line(const char *line, void *arg)
+{
+	struct esps *esps = arg;
+
+	esps->skipped = esps->skipped || strstr(line, "skipping");
+	esps->done = esps->done || strncmp(line, "Copying and configuring", 23) == 0;
+	printf("%s\n", line);
+	fflush(stdout);
+}
+
+static bool is_pbt(const struct strlist *argv)
+{
+	const char *name = strrchr(argv->s[0], '/');
+
+	return name && strcmp(name, "/proxmox-boot-tool") == 0;
+}
+
 int hostcmd_run(const struct strlist *argv)
 {
-	const struct spawn_opts opts = { .pass = true };
+	struct esps esps = { 0 };
+	const struct spawn_opts opts = {
+		.pass = !is_pbt(argv), .line = pass_line, .arg = &esps,
+	};
 	_cleanup_free_ const char **args = NULL;
 	_cleanup_free_ char *own = NULL;
+	int rc;
 
 	if (!hostcmd_are_run())
 		return 0;
 	args = exec_argv(argv, &own);
 	fflush(stdout);
-	return spawn_run(args, &opts);
+	rc = spawn_run(args, &opts);
+	return rc == 0 && esps.skipped && !esps.done ? HOSTCMD_SKIPPED : rc;
 }
 
 static void keep_line(const char *line, void *arg)

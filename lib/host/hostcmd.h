@@ -31,9 +31,13 @@ char *hostcmd_text(const struct strlist *argv);
 
 /*
  * Run a command of the host to its end, its output with ours.
+ *
+ * proxmox-boot-tool ends well although it skips an ESP that is not there; when it
+ * skips all of them, nothing was made effective: HOSTCMD_SKIPPED.
  * Returns the exit status, 128 + signal, or -errno when it could not start;
  * 0 when commands are not run.
  */
+enum { HOSTCMD_SKIPPED = 256 };
 int hostcmd_run(const struct strlist *argv);
 
 /*

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* What vfio-setup prints while it changes files: steps on stdout, failures by say(). */
+#ifndef HOST_SETUPREPORT_H
+#define HOST_SETUPREPORT_H
+
+#include "host/transaction.h"
+
+extern const struct transaction_report setup_report;
+
+/* Print the steps of a plan as they would be reported. */
+void setupreport_plan(const struct transaction *t);
+
+/* Say what went wrong with a path or a command: transaction_report.failed. */
+void setupreport_failed(const char *subject, int err, bool back, void *arg);
+
+/* Exit code for -errno, or for the exit status (> 0) of a command. */
+int setupreport_exit(int err);
+
+#endif
