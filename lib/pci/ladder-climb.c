@@ -196,7 +196,7 @@ static enum ladder_result climb(struct ladder *l, struct ladder_card *card,
 	enum snapshot_health health = SNAPSHOT_HEALTHY;
 	int rc = -EOPNOTSUPP;
 
-	for (int r = (int)card->start; r < LADDER_RUNGS && !l->is_hung; r++) {
+	for (int r = (int)card->start; r <= (int)card->last && !l->is_hung; r++) {
 		if (card->why[r])
 			continue;
 		if (is_stopped(l))

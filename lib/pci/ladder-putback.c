@@ -239,21 +239,37 @@ static void find_missing(struct ladder *l, struct snapshot *snap)
 	ladder_wait(l, snap, l->timeout < HEAL_TIMEOUT ? l->timeout : HEAL_TIMEOUT, &what);
 }
 
-int ladder_heal(struct ladder *l, struct snapshot *snap, bool autoprobe_only, char **what)
+static int heal(struct ladder *l, struct snapshot *snap, char **what)
 {
 	size_t gone;
 
-	*what = NULL;
-	if (autoprobe_only)
-		return ladder_set_autoprobe(l, snap->autoprobe);
 	find_missing(l, snap);
 	gone = ladder_put_back(l, snap, true, what);
 	if (l->is_hung)
 		return -ETIMEDOUT;
-	if (gone) {
-		free(*what);
-		*what = xasprintf("%zu functions are still gone", gone);
-		return -ENODEV;
-	}
-	return snapshot_forget(snap);
+	if (!gone)
+		return snapshot_forget(snap);
+	free(*what);
+	*what = xasprintf("%zu functions are still gone", gone);
+	return -ENODEV;
+}
+
+int ladder_heal(struct ladder *l, struct snapshot *snap, bool autoprobe_only, char **what)
+{
+	struct ladder_card about = { 0 };
+	struct ladder_step step;
+	int rc;
+
+	*what = NULL;
+	if (autoprobe_only)
+		return ladder_set_autoprobe(l, snap->autoprobe);
+	for (size_t i = 0; i < snap->n && !about.named; i++)
+		if (snap->fns[i].whole)
+			about.named = &snap->fns[i].addr;
+	step = ladder_step_begin(l, "heal");
+	rc = heal(l, snap, what);
+	if (l->writer.n > step.first_write || *what)
+		ladder_step_end(l, &about, &step, !*what,
+				xstrdup(*what ? *what : "put back what a killed run left"));
+	return rc;
 }

@@ -155,6 +155,8 @@ enum snapshot_health ladder_wait(struct ladder *l, struct snapshot *snap, int64_
 
 struct ladder_step ladder_step_begin(const struct ladder *l, const char *name)
 {
+	if (l->begin)
+		l->begin(name, l->arg);
 	return (struct ladder_step){ .name = name, .first_write = l->writer.n,
 				     .us = ladder_now() };
 }
@@ -167,6 +169,6 @@ void ladder_step_end(struct ladder *l, const struct ladder_card *card,
 	step->is_good = is_good;
 	step->text = text;
 	if (l->step)
-		l->step(card, step, l->arg);
+		l->step(l, card, step, l->arg);
 	free(TAKE_PTR(step->text));
 }

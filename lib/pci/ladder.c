@@ -178,7 +178,7 @@ void ladder_cards(const struct topology *t, const struct pciaddr *addrs, size_t 
 		if (!card) {
 			*cards = xgrow(*cards, *n_cards, &room, sizeof(**cards));
 			card = &(*cards)[(*n_cards)++];
-			*card = (struct ladder_card){ 0 };
+			*card = (struct ladder_card){ .last = LADDER_CARD };
 		}
 		add_named(t, card, fn);
 	}
@@ -208,7 +208,8 @@ void ladder_cards_free(struct ladder_card *cards, size_t n)
 void ladder_card_lost(struct snapshot *snap, const struct pciaddr *addrs, size_t n,
 		      struct ladder_card *card)
 {
-	*card = (struct ladder_card){ .snap = *snap, .start = LADDER_SLOT };
+	*card = (struct ladder_card){ .snap = *snap, .start = LADDER_SLOT,
+				      .last = LADDER_CARD };
 	*snap = (struct snapshot){ 0 };
 	for (size_t i = 0; i < n; i++)
 		add_addr(&card->named, &card->n_named, &addrs[i]);
@@ -233,23 +234,6 @@ void ladder_card_lost(struct snapshot *snap, const struct pciaddr *addrs, size_t
 	else
 		ladder_card_strike(card, LADDER_CARD,
 				   xstrdup("the card has no switch of its own"));
-}
-
-void ladder_card_limit(struct ladder_card *card, enum ladder_rung first,
-		       enum ladder_rung last)
-{
-	for (int i = 0; i < LADDER_RUNGS; i++)
-		if (i < (int)first || i > (int)last)
-			ladder_card_strike(card, (enum ladder_rung)i, xstrdup("not asked for"));
-}
-
-enum ladder_rung ladder_card_first(const struct ladder_card *card)
-{
-	int i = 0;
-
-	while (i < LADDER_RUNGS && card->why[i])
-		i++;
-	return (enum ladder_rung)i;
 }
 
 /* The bridge in a slot of bridges; the slot's functions alone are no such bridge. */
@@ -310,7 +294,7 @@ int ladder_card_snapshot(const struct topology *t, struct ladder_card *card)
 	_cleanup_free_ struct pciaddr *whole = NULL, *above = NULL;
 	size_t n_whole = 0, n_above = 0;
 
-	for (int r = 0; r < LADDER_RUNGS; r++) {
+	for (int r = (int)card->start; r <= (int)card->last; r++) {
 		_cleanup_free_ int *fns = NULL;
 		int bridge;
 		size_t n;

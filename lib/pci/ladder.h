@@ -33,7 +33,7 @@ struct ladder_card {		/* what one climb is about */
 	bool has_hold, has_top;
 	struct pciaddr hold;	/* the bridge for LADDER_SUBORDINATE */
 	struct pciaddr top;	/* upstream port of the card's own switch */
-	enum ladder_rung start;	/* where a climb begins by itself */
+	enum ladder_rung start, last;	/* where a climb begins, and how far it may go */
 	char *why[LADDER_RUNGS];	/* owned; why a rung is not to be used; NULL: it is */
 	struct snapshot snap;	/* empty until ladder_card_snapshot() */
 };
@@ -61,14 +61,8 @@ void ladder_card_lost(struct snapshot *snap, const struct pciaddr *addrs, size_t
 		      struct ladder_card *card);
 void ladder_card_done(struct ladder_card *card);
 
-/* Use no rung below first or above last. */
-void ladder_card_limit(struct ladder_card *card, enum ladder_rung first,
-		       enum ladder_rung last);
-
 /* Strike a rung out; why is taken over. The first reason stays. */
 void ladder_card_strike(struct ladder_card *card, enum ladder_rung rung, char *why);
-/* The lowest rung in use; LADDER_RUNGS when there is none. */
-enum ladder_rung ladder_card_first(const struct ladder_card *card);
 
 /*
  * What a rung acts on: indices of t, and the bridge below which it acts on everything,
@@ -79,8 +73,8 @@ void ladder_card_hits(const struct topology *t, const struct ladder_card *card,
 		      enum ladder_rung rung, int **fns, size_t *n, int *bridge);
 
 /*
- * Read all that the rungs in use act on, and the power settings of the bridges above,
- * into card->snap. 0 or -errno.
+ * Read all that the rungs from start to last act on, and the power settings of the
+ * bridges above, into card->snap. 0 or -errno.
  */
 int ladder_card_snapshot(const struct topology *t, struct ladder_card *card);
 
@@ -96,8 +90,9 @@ struct ladder {			/* how to climb */
 	struct timedwriter writer;
 	int64_t timeout;	/* ms for functions to come back */
 	const volatile sig_atomic_t *stop;	/* when set: no further rung, put back, end */
-	void (*step)(const struct ladder_card *card, const struct ladder_step *step,
-		     void *arg);	/* told of each step */
+	void (*begin)(const char *name, void *arg);	/* told of each step before it, */
+	void (*step)(const struct ladder *l, const struct ladder_card *card,
+		     const struct ladder_step *step, void *arg);	/* and after it */
 	void *arg;
 	bool is_hung;		/* out: a write hangs in the kernel */
 	bool is_autoprobe_off;	/* in a dry run, which changes nothing that could be read */
@@ -113,8 +108,8 @@ enum ladder_result {
 };
 
 /*
- * Keep the snapshot in its file, prevent D3cold, climb from card->start (or
- * the first rung in use above it) until the card is well, put everything back.
+ * Keep the snapshot in its file, prevent D3cold, climb from card->start to
+ * card->last until the card is well, put everything back.
  * The file stays when functions are gone or a write hangs: the next run heals.
  *
  * rung: the last one tried; LADDER_RUNGS when none was.
