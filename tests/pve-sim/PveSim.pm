@@ -13,7 +13,7 @@ our @EXPORT = qw($S $NODE $RUN conf nap event slurp spew guest_attr quorate need
 	read_conf write_conf conf_path guest_list guest_kind guest_name with_config_lock
 	check_lock vm_pid vm_state vm_signal ct_pid ct_running is_running vm_start vm_stop
 	vm_shutdown vm_cleanup ct_start ct_stop ct_shutdown wait_gone unit_start mark ha_state ha_request
-	ha_managed vm_disks run_cli say_err signal_die parse_opts faults propstr now uptime sys_nr);
+	ha_managed volume_path check_hookscript late_post_stop vm_disks run_cli say_err signal_die parse_opts faults propstr now uptime sys_nr);
 
 our $S = '/run/pve-sim';		# the host's directory: what outlives a power loss
 our $RUN = '/run/qemu-server';
@@ -677,14 +677,61 @@ sub check_groups {
 	}
 }
 
+# ---- storages and hookscripts --------------------------------------------------
+
+# The file of a snippet, on storages that have files.
+sub volume_path {
+	my ($volid) = @_;
+	my ($id, $name) = $volid =~ m,^([a-z][a-z0-9_.-]*[a-z0-9]):(.+)$,i
+	    or die "unable to parse volume ID '$volid'\n";
+	my %path = (local => '/var/lib/vz');
+	my $now;
+	for (split /\n/, slurp('/etc/pve/storage.cfg') // '') {
+		if (/^([a-z]+):\s+(\S+)/) {
+			$now = $2;
+			$path{$now} //= "/mnt/pve/$now";
+		} elsif (defined $now && /^\s+path\s+(\S+)/) {
+			$path{$now} = $1;
+		}
+	}
+	$path{$id} // die "storage '$id' does not exist\n";
+	$name =~ m,^snippets/[^/]+$, or die "'$volid' is not in the snippets directory\n";
+	return "$path{$id}/$name";
+}
+
+sub check_hookscript {
+	my ($volid) = @_;
+	my $path = volume_path($volid);
+	-f $path or die "script '$volid' does not exist\n";
+	-x $path or die "script '$volid' is not executable\n";
+	return $path;
+}
+
+# Run while the guest's configuration is locked; a failing pre-start ends the start.
 sub run_guest_hook {
 	my ($c, $phase, $may_fail) = @_;
-	my ($name) = ($c->{keys}{hookscript} // '') =~ m,^[^:]+:snippets/([^/]+)$, or return;
-	my $path = "/var/lib/vz/snippets/$name";
-	return if -x $path && system($path, $c->{id}, $phase) == 0;
-	my $why = -x $path ? 'script failed' : "script '$path' does not exist";
-	die "hookscript error for $c->{id} on $phase: $why\n" if !$may_fail;
-	print STDERR "hookscript error for $c->{id} on $phase: $why\n";
+	my $volid = $c->{keys}{hookscript} // return;
+	my $ok = eval {
+		my $path = check_hookscript($volid);
+		local $ENV{LC_ALL} = 'C';
+		event('guest-hook', "$c->{kind}/$c->{id}", $phase);
+		system($path, $c->{id}, $phase);
+		die "command '$path $c->{id} $phase' failed: exit code " . ($? >> 8) . "\n" if $?;
+		1;
+	};
+	return if $ok;
+	my $msg = "hookscript error for $c->{id} on $phase: $@\n";
+	die $msg if !$may_fail;
+	print STDERR $msg;
+}
+
+# What qmeventd's "qm cleanup" does on PVE 8: later, and not when the VM runs again.
+sub late_post_stop {
+	my ($id) = @_;
+	with_config_lock('qemu', $id, sub {
+		die "vm still running\n" if vm_pid($id);
+		run_guest_hook(read_conf('qemu', $id), 'post-stop', 1);
+	});
 }
 
 # ---- virtual machines --------------------------------------------------------
@@ -796,8 +843,13 @@ sub vm_cleanup {
 	}
 	unreserve($id);
 	unlink("$RUN/$id.pid") if !vm_pid($id);
-	run_guest_hook($c, 'post-stop', 1) if $c && -e "$S/state/$id";
-	unlink("$S/state/$id");
+	my $stopped = unlink("$S/state/$id");
+	return if !$c || !$stopped;
+	return run_guest_hook($c, 'post-stop', 1) if conf('pve', 9) >= 9;
+	return if !$c->{keys}{hookscript} || fork();
+	POSIX::setsid();
+	open(STDIN, '<', '/dev/null');
+	exec('/usr/lib/pve-sim/simctl', 'post-stop', $id) or POSIX::_exit(1);
 }
 
 # Quit, then SIGTERM, then SIGKILL.
