@@ -228,6 +228,56 @@ ok "guests: not those of a shared storage" test -x /srv/shared/snippets/pve-gpu-
 ok "guests: not files of others" test -e $snippets/pve-gpu-hook+x+y -a -e $snippets/old.sh
 rm -rf /etc/pve/nodes /etc/pve/storage.cfg /var/lib/vz /srv/own /srv/shared
 
+# --- what vfio-setup has applied: on a sample host, then carried over into this root
+hosts=$(cd "$(dirname "$0")/../fixtures/hosts" && pwd)
+pkg install --no-install-recommends kmod perl-base
+apply_here() {
+	install_again
+	rm -rf /tmp/host /tmp/host.*
+	"$hosts/mkhost" pve9-both-twins /tmp/host
+	ok "vfio-setup apply" env PVE_GPU_COMMANDS="$hosts/bin" \
+		vfio-setup -R /tmp/host apply --gpu 47:00.0 --early --cmdline iommu=pt
+	(cd /tmp/host && find etc var/lib/pve-gpu-utils \( -path "*pve-gpu-utils*" -o -path etc/kernel/cmdline \) -type f \
+		-print0 | xargs -0 cp -a --parents -t /)
+}
+apply_here
+written=$(cd /tmp/host && find etc -name '*pve-gpu-utils*')
+ok "it wrote at least the udev rule, the modules, the boot menu's file" \
+	sh -c 'ls /etc/udev/rules.d/*pve-gpu-utils* /etc/modprobe.d/pve-gpu-utils.conf /etc/default/grub.d/pve-gpu-utils.cfg'
+ok "upgrade says nothing of it" sh -c 'apt-get -q -y install --reinstall --no-install-recommends "$@" 2>&1 | grep vfio-setup && exit 1 || exit 0' \
+	sh "$dir"/pve-gpu-utils_*.deb
+ok "remove with a host set up by vfio-setup" pkg remove pve-gpu-utils
+ok "set-up: remove says what would take it back" said 'vfio-setup undo'
+for file in $written; do
+	ok "set-up: remove leaves $file" cmp "/$file" "/tmp/host/$file"
+done
+ok "purge with a host set up by vfio-setup" pkg purge pve-gpu-utils
+for file in $written; do
+	ok "set-up: purge takes $file away" not test -e "/$file"
+	ok "set-up: and names it" said "taken away.* /$file"
+done
+ok "set-up: how to put that into effect" said 'in force until you run: update-initramfs -u -k all; update-grub$'
+ok "set-up: the words left are named" said '/etc/kernel/cmdline keeps the words .*: .*iommu=pt'
+ok "set-up: the command line is not touched" cmp /etc/kernel/cmdline /tmp/host/etc/kernel/cmdline
+ok "set-up: the state is gone" not test -e $state
+
+apply_here
+echo 'options vfio-pci ids=1234:5678' >/etc/modprobe.d/pve-gpu-utils.conf
+printf 'root=/dev/sda1\n' >/etc/kernel/cmdline
+ok "purge after the files were changed by hand" pkg purge pve-gpu-utils
+ok "set-up: a file that is not ours stays" test -e /etc/modprobe.d/pve-gpu-utils.conf
+ok "set-up: no words, nothing said of them" not said 'keeps the words'
+ok "set-up: the other files are gone" not test -e /etc/default/grub.d/pve-gpu-utils.cfg
+rm -f /etc/modprobe.d/pve-gpu-utils.conf
+
+apply_here
+echo begun >$state/vfio-setup/journal
+ok "purge after a run of vfio-setup that did not end" pkg purge pve-gpu-utils
+ok "set-up: says so" said 'a run of vfio-setup did not end'
+ok "set-up: its journal and all files stay" test -e $state/vfio-setup/journal -a -e /etc/modprobe.d/pve-gpu-utils.conf
+# shellcheck disable=SC2086 # a list of files
+(cd / && rm -rf $state $written etc/kernel/cmdline /tmp/host*)
+
 # --- the guardian of a running job outlives upgrade and removal
 install_again
 sleep 1000 &
