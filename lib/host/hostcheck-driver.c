@@ -193,7 +193,7 @@ static void check_claim(struct hostcheck *hc, const struct hostcheck_input *in,
 	else
 		hostcheck_add(hc, HOSTCHECK_TODO, "claim",
 			      rivals->all ?
-			      xasprintf("%s: %s takes it at boot", name, rivals->all) :
+			      xasprintf("%s: taken at boot by %s", name, rivals->all) :
 			      xasprintf("%s: vfio-pci does not take it at boot", name),
 			      hostcheck_next(in));
 	check_driverctl(hc, name);
@@ -224,19 +224,21 @@ void hostcheck_drivers(struct hostcheck *hc, const struct hostcheck_input *in,
 	_cleanup_free_ char *ids = ids_in_force(facts);
 	const struct kmodconf_line *foreign;
 	struct kmodconf_line *lines;
+	struct rivals *rivals;
 	size_t n;
 
 	lines = kmodconf_lines("options", &n);
 	foreign = foreign_ids(lines, n);
+	rivals = xcalloc(in->cards->n + 1, sizeof(*rivals));
 	for (size_t i = 0; i < in->cards->n; i++) {
-		const struct card_fn *fn = &in->cards->fns[i];
-		struct rivals rivals;
-
-		rivals_read(facts, fn->dev, &rivals);
-		check_driver(hc, in, fn, &rivals);
-		check_claim(hc, in, fn, &rivals, ids, foreign);
-		rivals_done(&rivals);
+		rivals_read(facts, in->cards->fns[i].dev, &rivals[i]);
+		check_driver(hc, in, &in->cards->fns[i], &rivals[i]);
 	}
+	for (size_t i = 0; i < in->cards->n; i++) {
+		check_claim(hc, in, &in->cards->fns[i], &rivals[i], ids, foreign);
+		rivals_done(&rivals[i]);
+	}
+	free(rivals);
 	check_strangers(hc, in, ids, foreign);
 	kmodconf_lines_free(lines, n);
 }

@@ -198,16 +198,16 @@ bool kmodconf_is_blacklisted(struct kmodconf *k, const char *module)
 /* Is before among the words after "pre:", up to "post:"? */
 static bool names_pre(const char *softdep, const char *before)
 {
-	_cleanup_free_ char *copy = xstrdup(softdep);
-	char *rest = copy, *word;
-	bool pre = false;
+	const char *pre = strstr(softdep, "pre:");
+	_cleanup_free_ char *copy = pre ? xstrdup(pre + strlen("pre:")) : NULL;
+	char *rest = copy, *post = copy ? strstr(copy, "post:") : NULL, *word;
 
-	while ((word = strsep(&rest, " \t"))) {
-		if (strcmp(word, "pre:") == 0 || strcmp(word, "post:") == 0)
-			pre = strcmp(word, "pre:") == 0;
-		else if (pre && kmodconf_same_name(word, before))
+	/* libkmod 30 leaves out the blank before "post:". */
+	if (post)
+		*post = '\0';
+	while (rest && (word = strsep(&rest, " \t")))
+		if (kmodconf_same_name(word, before))
 			return true;
-	}
 	return false;
 }
 
