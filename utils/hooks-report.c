@@ -253,8 +253,8 @@ static void show_example(const struct hostmodel *m)
 	      "#timeout = 30\n"
 	      "#on-failure = start\n"
 	      "#post-stop = keep\n"
-	      "# The hardest reset that a card may get: own, subordinate, slot or card.\n"
-	      "#card = 0000:01:00.0 card\n"
+	      "# The reset to begin with: own, subordinate, slot or card.\n"
+	      "#card = 0000:01:00.0 slot\n"
 	      "\n[gpu-groups]\n"
 	      "# Guests that must not run at the same time, beside what is found.\n"
 	      "#group = 0000:01:00.0 100 101\n", stdout);
