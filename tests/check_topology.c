@@ -377,6 +377,7 @@ END_TEST
 START_TEST(virtual_functions)
 {
 	struct topology t;
+	char *why = NULL;
 	int pf, vf, *fns;
 	size_t n;
 
@@ -401,6 +402,9 @@ START_TEST(virtual_functions)
 	free(fns);
 	/* Virtual functions in other slots are the card's all the same. */
 	ck_assert_str_eq(name(&t, topology_hold(&t, pf, NULL)), "0000:00:02.0");
+	ck_assert_int_eq(topology_hold(&t, vf, &why), -1);
+	ck_assert_str_eq(why, "0000:05:00.4 is a virtual function");
+	free(why);
 	topology_done(&t);
 }
 END_TEST

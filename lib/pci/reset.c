@@ -86,34 +86,29 @@ static int write_list(struct timedwriter *w, const struct pciaddr *addr, const c
 	return write_attribute(w, addr, "reset_method", *list ? list : "\n");
 }
 
-/* Those names of the list that the kernel takes one by one, in their order. */
-static int working_part(struct timedwriter *w, const struct pciaddr *addr,
-			const char *list, char **part)
+/* The names of list that are in other, too, in the order of list. */
+static char *common_part(const char *list, const char *other)
 {
-	_cleanup_free_ char *words = xstrdup(list), *kept = xstrdup("");
-	char *save = NULL;
+	_cleanup_free_ char *words = xstrdup(list);
+	char *kept = xstrdup(""), *save = NULL;
 
 	for (char *name = strtok_r(words, " ", &save); name;
 	     name = strtok_r(NULL, " ", &save)) {
-		int rc = write_list(w, addr, name);
 		char *longer;
 
-		if (rc == -EINVAL)
+		if (!has_name(other, name))
 			continue;
-		if (rc < 0)
-			return rc;
 		longer = xasprintf("%s%s%s", kept, *kept ? " " : "", name);
 		free(kept);
 		kept = longer;
 	}
-	*part = TAKE_PTR(kept);
-	return 0;
+	return kept;
 }
 
 int reset_list_restore(struct timedwriter *w, const struct pciaddr *addr,
 		       const char *list)
 {
-	_cleanup_free_ char *now = NULL, *part = NULL;
+	_cleanup_free_ char *now = NULL, *works = NULL, *part = NULL;
 	int rc;
 
 	if (!list)
@@ -126,10 +121,14 @@ int reset_list_restore(struct timedwriter *w, const struct pciaddr *addr,
 	rc = write_list(w, addr, list);
 	if (rc != -EINVAL)
 		return rc;
-	rc = working_part(w, addr, list, &part);
+	/* `default` leaves just the methods that work now. */
+	rc = write_list(w, addr, "default");
+	if (rc == 0)
+		rc = read_list(addr, &works);
 	if (rc < 0)
 		return rc;
-	return write_list(w, addr, *part ? part : "default");
+	part = common_part(list, works);
+	return *part && strcmp(part, works) != 0 ? write_list(w, addr, part) : 0;
 }
 
 int reset_probe(struct timedwriter *w, const struct pciaddr *addr,

@@ -164,6 +164,12 @@ int topology_hold(const struct topology *t, int fn, char **why)
 
 	if (why)
 		*why = NULL;
+	if (t->fns[fn].dev.is_vf) {
+		if (why)
+			*why = xasprintf("%s is a virtual function",
+					 pciaddr_format(&t->fns[fn].dev.addr, text));
+		return -1;
+	}
 	outsider = bridge >= 0 ? outsider_below(t, bridge, top) : -1;
 	if (bridge >= 0 && outsider < 0)
 		return bridge;

@@ -100,6 +100,7 @@ void topology_card_functions(const struct topology *t, int fn, int **fns, size_t
  * The bridge that holds fn's whole card and nothing else, for a reset of its
  * secondary bus: the port above the card's own switch (its upstream port itself
  * when that port holds something else, too), else the bridge right above the slot.
+ * No bridge holds a virtual function alone.
  * why: as above, set whenever there is no such bridge. Returns an index, or -1.
  */
 int topology_hold(const struct topology *t, int fn, char **why);
