@@ -12,6 +12,7 @@
 #include "base/msg.h"
 #include "base/record.h"
 #include "base/root.h"
+#include "base/xalloc.h"
 #include "host/hostcheck.h"
 #include "host/setup.h"
 #include "host/setupcheck.h"
@@ -133,36 +134,38 @@ static int end_with_boot(const struct setup *s, const struct opts *o, bool chang
 	return setupreport_exit(rc);
 }
 
-static int plan(struct setup *s, const struct opts *o, bool undo, char **error)
+/* Plan what is asked for; EX_OK or an exit code. */
+static int plan(struct setup *s, const struct opts *o, bool undo, bool force)
 {
-	int rc;
+	char *error = NULL;
+	int rc = setup_load(s, &error);
 
-	if (undo)
-		return setup_plan_undo(s, o->request.force, error);
-	rc = setup_choose(s, &o->request, error);
-	return rc < 0 ? rc : setup_plan_apply(s, o->request.force, error);
+	if (rc == 0 && !undo && !s->applied && request_is_empty(&o->request)) {
+		say("nothing is applied yet: --gpu, --id, --all-gpus, --cmdline or --blacklist is needed");
+		return msg_usage_error();
+	}
+	if (rc == 0 && undo) {
+		rc = setup_plan_undo(s, force, &error);
+	} else if (rc == 0) {
+		rc = setup_choose(s, &o->request, &error);
+		if (rc == 0)
+			rc = setup_plan_apply(s, force, &error);
+	}
+	return rc < 0 ? refuse(rc, error) : EX_OK;
 }
 
 /* apply and undo, under the lock. */
 static int change(const struct opts *o, bool undo, struct strlist *made)
 {
 	struct setup s = { 0 };
-	char *error = NULL;
 	bool changed;
-	int code = heal(made, o->dry_run), rc;
+	int code = heal(made, o->dry_run);
 
 	if (code != EX_OK)
 		return code;
-	rc = setup_load(&s, &error);
 	for (size_t i = 0; i < made->n; i++)
 		strlist_add(&s.made, made->s[i]);
-	if (rc == 0 && !undo && !s.applied && request_is_empty(&o->request)) {
-		say("nothing is applied yet: --gpu, --id, --all-gpus, --cmdline or --blacklist is needed");
-		code = msg_usage_error();
-	} else {
-		rc = rc < 0 ? rc : plan(&s, o, undo, &error);
-		code = rc < 0 ? refuse(rc, error) : EX_OK;
-	}
+	code = plan(&s, o, undo, o->request.force);
 	changed = setup_has_changes(&s);
 	if (code == EX_OK && changed)
 		say_warnings(&s);
@@ -207,19 +210,15 @@ static int do_change(const struct opts *o, bool undo)
 
 static int do_diff(const struct opts *o)
 {
-	struct setup s;
-	char *error = NULL;
-	int rc = setup_load(&s, &error), code;
-
-	if (rc == 0)
-		rc = setup_choose(&s, &o->request, &error);
+	struct setup s = { 0 };
 	/* What was changed by hand is just what one wants to see. */
-	if (rc == 0)
-		rc = setup_plan_apply(&s, true, &error);
-	code = rc < 0 ? refuse(rc, error) : setup_has_changes(&s) ? 1 : EX_OK;
-	if (rc == 0)
+	int code = plan(&s, o, false, true), rc = 0;
+
+	if (code == EX_OK && setup_has_changes(&s)) {
 		say_warnings(&s);
-	for (size_t i = 0; rc == 0 && i < s.t.to.n; i++) {
+		code = 1;
+	}
+	for (size_t i = 0; code <= 1 && rc == 0 && i < s.t.to.n; i++) {
 		if (strcmp(s.t.to.f[i].path, MANIFEST_PATH) == 0)
 			continue;
 		rc = unidiff_print(&s.t.from.f[i], &s.t.to.f[i]);
@@ -240,35 +239,23 @@ static void add_guest_line(bool good, char *what, char *how, void *arg)
 
 static int do_check(const struct opts *o)
 {
-	static const struct record_field fields[] = {
-		{ "level", RECORD_STRING }, { "topic", RECORD_STRING },
-		{ "what", RECORD_STRING }, { "how", RECORD_STRING },
-	};
-	struct record_writer *w = record_stdout(fields, ARRAY_SIZE(fields), &o->record);
 	struct hostcheck hc = { 0 };
-	struct setup s;
+	struct setup s = { 0 };
 	char *error = NULL;
-	int rc, code;
+	int rc = setup_load(&s, &error), code;
 
-	if (!w)
-		return msg_usage_error();
-	rc = setup_load(&s, &error);
 	if (rc < 0) {
 		code = refuse(rc, error);
 	} else {
 		setupcheck_run(&s, &o->request, &hc);
-		guestcheck_run(add_guest_line, &hc);
-		for (size_t i = 0; i < hc.n; i++) {
-			const char *const values[] = {
-				hostcheck_level_name(hc.lines[i].level), hc.lines[i].topic,
-				hc.lines[i].what, hc.lines[i].how,
-			};
-
-			record_put(w, values);
-		}
-		code = hostcheck_exit(&hc);
+		rc = guestcheck_run(add_guest_line, &hc);
+		if (rc < 0)
+			add_guest_line(false, xasprintf("cannot be read: %s", strerror(-rc)), NULL,
+				       &hc);
+		code = setupreport_check(&hc, &o->record);
+		if (code == EX_OK)
+			code = hostcheck_exit(&hc);
 	}
-	record_writer_free(w);
 	hostcheck_done(&hc);
 	setup_done(&s);
 	return code;

@@ -10,10 +10,8 @@
 
 int setup_load(struct setup *s, char **error)
 {
-	int rc;
+	int rc = manifest_read(&s->old);
 
-	*s = (struct setup){ 0 };
-	rc = manifest_read(&s->old);
 	if (rc == -EBADMSG)
 		*error = xstrdup(MANIFEST_PATH
 				 ": not complete, or written by a newer vfio-setup");
@@ -36,7 +34,7 @@ static void copy_request(struct setup_request *to, const struct setup_request *f
 {
 	copy_list(&to->gpus, &from->gpus);
 	copy_list(&to->ids, &from->ids);
-	to->all_gpus = from->all_gpus;
+	to->all_gpus = to->all_gpus || from->all_gpus;
 	copy_list(&to->cmdline, &from->cmdline);
 	copy_list(&to->blacklist, &from->blacklist);
 	to->early = to->early || from->early;

@@ -37,7 +37,7 @@ struct setup {
  * when it was set up, -EEXIST a file of somebody else is in the way, or another.
  */
 
-/* Read what is applied, find the boot loader. *s is zeroed first; setup_done() in any case. */
+/* Read what is applied, find the boot loader. s: zeroed before; setup_done() in any case. */
 int setup_load(struct setup *s, char **error);
 
 /* Find the cards that are asked for and decide what they need. asked is copied. */

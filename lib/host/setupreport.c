@@ -2,10 +2,15 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/msg.h"
+#include "base/text.h"
+#include "base/xalloc.h"
 #include "host/setupreport.h"
 
 int setupreport_exit(int err)
@@ -79,4 +84,84 @@ void setupreport_plan(const struct transaction *t)
 
 		print_command(text, false, NULL);
 	}
+}
+
+enum { INDENT = 19, WIDTH_MIN = 60, WIDTH_MAX = 100 };	/* columns */
+
+static int terminal_width(void)
+{
+	struct winsize ws;
+
+	if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &ws) < 0 || ws.ws_col == 0)
+		return 80;
+	if (ws.ws_col > WIDTH_MAX)
+		return WIDTH_MAX;
+	return ws.ws_col < WIDTH_MIN ? WIDTH_MIN : ws.ws_col;
+}
+
+/* Print text from column INDENT on, broken between words. */
+static void print_wrapped(const char *text, int width)
+{
+	int at = INDENT;
+
+	while (*text) {
+		size_t len = strcspn(text, " ");
+		_cleanup_free_ char *word = xstrndup(text, len);
+
+		if (at > INDENT && at + 1 + (int)len > width) {
+			printf("\n%*s", INDENT, "");
+			at = INDENT;
+		} else if (at > INDENT) {
+			putchar(' ');
+			at++;
+		}
+		text_put_shown(stdout, word);
+		at += (int)len;
+		text += len + strspn(text + len, " ");
+	}
+	putchar('\n');
+}
+
+static void print_check(const struct hostcheck *hc)
+{
+	int width = terminal_width();
+
+	for (size_t i = 0; i < hc->n; i++) {
+		const struct hostcheck_line *l = &hc->lines[i];
+
+		printf("%-4s  %-11s  ", hostcheck_level_name(l->level), l->topic);
+		print_wrapped(l->what, width);
+		if (!l->how)
+			continue;
+		printf("%*s", INDENT, "");
+		print_wrapped(l->how, width);
+	}
+}
+
+int setupreport_check(const struct hostcheck *hc, const struct record_opts *opts)
+{
+	static const struct record_field fields[] = {
+		{ "level", RECORD_STRING }, { "topic", RECORD_STRING },
+		{ "what", RECORD_STRING }, { "how", RECORD_STRING },
+	};
+	bool plain = !opts->null && !opts->header && !opts->json && !opts->raw && !opts->fields;
+	struct record_writer *w;
+
+	if (plain && isatty(STDOUT_FILENO)) {
+		print_check(hc);
+		return EX_OK;
+	}
+	w = record_stdout(fields, ARRAY_SIZE(fields), opts);
+	if (!w)
+		return msg_usage_error();
+	for (size_t i = 0; i < hc->n; i++) {
+		const struct hostcheck_line *l = &hc->lines[i];
+		const char *const values[] = {
+			hostcheck_level_name(l->level), l->topic, l->what, l->how,
+		};
+
+		record_put(w, values);
+	}
+	record_writer_free(w);
+	return EX_OK;
 }

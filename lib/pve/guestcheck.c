@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/cleanup.h"
+#include "base/root.h"
 #include "base/xalloc.h"
 #include "pve/assignment.h"
 #include "pve/guestcheck.h"
@@ -48,9 +51,13 @@ static void look(const struct assignment *a, void *arg)
 int guestcheck_run(guestcheck_line *line, void *arg)
 {
 	const struct assignment_query q = { .silent = true };
+	_cleanup_free_ char *nodes = root_path("/etc/pve/nodes");
 	struct looked l = { line, arg, 0, 0 };
-	int rc = assignments_qemu(&q, look, &l);
+	int rc;
 
+	if (access(nodes, F_OK) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	rc = assignments_qemu(&q, look, &l);
 	if (l.n && !l.bad)
 		line(true, xasprintf("%zu functions in the VMs' settings, all there", l.n), NULL,
 		     arg);
