@@ -205,7 +205,7 @@ need() {
 		[ -e '"$work"'/updated ] || apt-get -q update && : >'"$work"'/updated
 		exec apt-get -q -y -o Dpkg::Use-Pty=0 --no-install-recommends install "$@"' sh $missing
 }
-build_needs="build-essential debhelper autoconf automake pkgconf check libinih-dev libjansson-dev
+build_needs="build-essential debhelper autoconf automake pkgconf check kmod libinih-dev libjansson-dev
 	libkmod-dev libpci-dev libsmartcols-dev procps"
 
 # build_tree NAME CONFIGURE-ARGS...: a configured build directory $work/NAME
