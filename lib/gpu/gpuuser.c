@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -206,15 +207,22 @@ static bool is_node(const struct node *node, const struct procfd *file, dev_t nu
 	return strcmp(node->path, file->target) == 0;
 }
 
+/* Number of an open character device; 0: it is none. A file server is not asked. */
+static dev_t number_of(const struct procfd *file)
+{
+	struct statx st;
+
+	if (statx(file->dir, file->name, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0 ||
+	    !S_ISCHR(st.stx_mode))
+		return 0;
+	return makedev(st.stx_rdev_major, st.stx_rdev_minor);
+}
+
 static void see_node(struct search *s, const struct procfd *file)
 {
-	dev_t number = 0;
-	struct stat st;
-
 	/* By its number, since a container may name it otherwise. */
-	if (root_is_host() && fstatat(file->dir, file->name, &st, 0) == 0 &&
-	    S_ISCHR(st.st_mode))
-		number = st.st_rdev;
+	dev_t number = root_is_host() ? number_of(file) : 0;
+
 	if (strncmp(file->target, "/dev/vfio/", 10) == 0 &&
 	    strcmp(file->target, "/dev/vfio/vfio") != 0)
 		s->has_vfio = true;
@@ -236,7 +244,7 @@ static void see_file(const struct procfd *file, void *arg)
 	if (root_is_host() && file->pid == getpid())
 		return;
 	if (strcmp(file->target, VFIO_DEVICE) != 0) {
-		if (strstr(file->target, "/dev/"))
+		if (*file->target == '/')
 			see_node(s, file);
 	} else if (!named_function(file, &addr)) {
 		s->has_unnamed = true;

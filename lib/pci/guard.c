@@ -135,7 +135,7 @@ static void check_virtual(struct check *c, int i, const char *addr)
 					 n == 1 ? "" : "s"));
 }
 
-/* Is the parent the function itself, or a virtual function of it that is not looked at alone? */
+/* Is the parent the function, or a virtual function of it that is not hit itself? */
 static bool is_or_has(const struct check *c, int i, const struct pciaddr *parent)
 {
 	int at = topology_find(c->t, parent);

@@ -52,19 +52,17 @@ bool reset_is_safe_driver(const char *driver)
 	       strcmp(driver, "pcieport") == 0;
 }
 
-/* 0 with the list as it is now (allocated), -ENOENT, -EOPNOTSUPP or another -errno. */
-static int read_list(const struct pciaddr *addr, char **list)
+/* The list as it is now, allocated; NULL and *rc: -ENOENT, -EOPNOTSUPP or another -errno. */
+static char *read_list(const struct pciaddr *addr, int *rc)
 {
 	_cleanup_free_ char *path = attribute(addr, "reset_method");
 	char text[SYSFS_MAX + 1];
-	int rc = sysfs_read(path, text, sizeof(text));
+	int len = sysfs_read(path, text, sizeof(text));
 
-	if (rc == -ENOENT)
-		return has_attribute(addr, "") ? -EOPNOTSUPP : -ENOENT;
-	if (rc < 0)
-		return rc;
-	*list = xstrdup(text);
-	return 0;
+	*rc = len < 0 ? len : 0;
+	if (len == -ENOENT && has_attribute(addr, ""))
+		*rc = -EOPNOTSUPP;
+	return len < 0 ? NULL : xstrdup(text);
 }
 
 /* Is the method one of the blank-separated names? */
@@ -113,8 +111,8 @@ int reset_list_restore(struct timedwriter *w, const struct pciaddr *addr,
 
 	if (!list)
 		return 0;
-	rc = read_list(addr, &now);
-	if (rc < 0)
+	now = read_list(addr, &rc);
+	if (!now)
 		return rc;
 	if (strcmp(now, list) == 0)
 		return 0;
@@ -123,9 +121,10 @@ int reset_list_restore(struct timedwriter *w, const struct pciaddr *addr,
 		return rc;
 	/* `default` leaves just the methods that work now. */
 	rc = write_list(w, addr, "default");
-	if (rc == 0)
-		rc = read_list(addr, &works);
 	if (rc < 0)
+		return rc;
+	works = read_list(addr, &rc);
+	if (!works)
 		return rc;
 	part = common_part(list, works);
 	return *part && strcmp(part, works) != 0 ? write_list(w, addr, part) : 0;
@@ -134,11 +133,11 @@ int reset_list_restore(struct timedwriter *w, const struct pciaddr *addr,
 int reset_probe(struct timedwriter *w, const struct pciaddr *addr,
 		struct reset_method **methods, size_t *n)
 {
-	_cleanup_free_ char *list = NULL;
 	struct reset_method *found;
-	int rc = read_list(addr, &list);
+	int rc;
+	_cleanup_free_ char *list = read_list(addr, &rc);
 
-	if (rc < 0)
+	if (!list)
 		return rc;
 	found = xcalloc(ARRAY_SIZE(method_names), sizeof(*found));
 	for (size_t i = 0; i < ARRAY_SIZE(method_names); i++) {
@@ -169,10 +168,11 @@ int reset_probe(struct timedwriter *w, const struct pciaddr *addr,
 /* Write 1 to reset, as the list in reset_method says now. */
 static int reset_by_list(struct timedwriter *w, const struct pciaddr *addr)
 {
-	_cleanup_free_ char *list = NULL;
+	int rc;
+	_cleanup_free_ char *list = read_list(addr, &rc);
 
 	/* After `default` the list is the truth: with nothing in it the write would fail. */
-	if (!sysfs_dry_run && read_list(addr, &list) == 0 && !*list)
+	if (!sysfs_dry_run && list && !*list)
 		return -ENOTTY;
 	return write_attribute(w, addr, "reset", "1");
 }
@@ -188,10 +188,10 @@ int reset_function(struct timedwriter *w, const struct pciaddr *addr, const char
 		return -EBUSY;
 	if (!has_attribute(addr, "reset"))
 		return -EOPNOTSUPP;
-	rc = read_list(addr, &list);
+	list = read_list(addr, &rc);
 	if (rc == -EOPNOTSUPP && !method)	/* before Linux 5.15 */
 		return write_attribute(w, addr, "reset", "1");
-	if (rc < 0)
+	if (!list)
 		return rc;
 	rc = write_list(w, addr, method ? method : "default");
 	if (rc == -ETIMEDOUT)

@@ -139,7 +139,7 @@ void topology_card_functions(const struct topology *t, int fn, int **fns, size_t
 	*n = used;
 }
 
-/* What is below the bridge and neither in top's slot nor below a function of it; -1: nothing. */
+/* What is below the bridge, but neither in top's slot nor below that; -1: nothing. */
 static int outsider_below(const struct topology *t, int bridge, int top)
 {
 	for (int i = -1; (i = topology_next_below(t, bridge, i)) >= 0; ) {
