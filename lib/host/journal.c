@@ -192,6 +192,16 @@ static int lock_folder(const char *full)
 	return out;
 }
 
+/* Remove those that are empty, the last one first. */
+static void remove_empty(const struct strlist *dirs)
+{
+	for (size_t i = dirs->n; i-- > 0;) {
+		_cleanup_free_ char *full = root_path("%s", dirs->s[i]);
+
+		rmdir(full);
+	}
+}
+
 int transaction_lock(struct strlist *made)
 {
 	_cleanup_free_ char *full = root_path(MANIFEST_DIR);
@@ -203,6 +213,8 @@ int transaction_lock(struct strlist *made)
 	if (!is_there(MANIFEST_DIR))
 		strlist_add(made, MANIFEST_DIR);
 	fd = lock_folder(full);
+	if (fd < 0 && fd != -EAGAIN)
+		remove_empty(made);
 	if (fd >= 0 && !transaction_is_pending()) {
 		clean_beside(TRANSACTION_JOURNAL);
 		clean_beside(MANIFEST_PATH);
@@ -215,11 +227,7 @@ void transaction_unlock(int fd, const struct strlist *dirs)
 	_cleanup_free_ char *state = root_path(MANIFEST_DIR);
 
 	rmdir(state);
-	for (size_t i = dirs->n; i-- > 0;) {
-		_cleanup_free_ char *full = root_path("%s", dirs->s[i]);
-
-		rmdir(full);
-	}
+	remove_empty(dirs);
 	if (fd >= 0)
 		close(fd);
 }
