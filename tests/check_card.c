@@ -72,7 +72,7 @@ static const struct {
 	{ .id = "8086:7ae0", .rc = -EBUSY, .found = "that the host uses (driver xhci_hcd)" },
 	{ .id = "8086:7ae2", .rc = -EBUSY, .found = "--force" },
 	{ .gpu = "07:00.0", .rc = -ENOENT, .found = "07:00.0: no such PCI function" },
-	{ .gpu = "00:01.0", .rc = -ENODEV, .found = "a bridge" },
+	{ .gpu = "00:01.0", .rc = -ENODEV, .found = "a bridge, which stays with the host; gpu-ls" },
 	{ .gpu = "05:00.1", .rc = -ENODEV, .found = "a virtual function of 0000:05:00.0" },
 	{ .gpu = "04:00.0", .rc = -ENODEV, .found = "not a GPU but a disk; to give it away all the same: --id 144d:a80a" },
 	{ .gpu = "banana", .rc = -EINVAL, .found = "banana: not the address" },
@@ -218,6 +218,12 @@ START_TEST(a_card_behind_its_own_switch)
 		if (strcmp(fns[i].class, "060400") == 0)
 			testroot_dir(bus);
 	}
+	strlist_add(&request.gpus, "0000:03:00.0");
+	ck_assert_int_eq(cards_find(&request, &cards, &error), -ENODEV);
+	ck_assert_str_eq(error, "0000:03:00.0: a bridge, which stays with the host; "
+				"the GPU below it is 0000:05:00.0");
+	free(error);
+	request_done(&request);
 	strlist_add(&request.gpus, "05:00.0");
 	ck_assert_int_eq(cards_find(&request, &cards, &error), 0);
 	all = found(&cards);

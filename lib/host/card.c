@@ -96,6 +96,24 @@ static int find_place(const struct topology *t, const struct pciaddr *addr, bool
 	return -1;
 }
 
+/* What to name instead of a bridge, allocated. */
+static char *below_bridge(const struct topology *t, int bridge)
+{
+	char name[PCIADDR_STRLEN];
+	const struct pcidev *gpu = NULL;
+	int n = 0;
+
+	for (int i = -1; (i = topology_next_below(t, bridge, i)) >= 0;) {
+		if (!is_display(&t->fns[i].dev) || t->fns[i].dev.is_vf)
+			continue;
+		gpu = &t->fns[i].dev;
+		n++;
+	}
+	if (n != 1)
+		return xstrdup("gpu-ls lists the GPUs");
+	return xasprintf("the GPU below it is %s", pciaddr_format(&gpu->addr, name));
+}
+
 static int pick_gpu(const struct topology *t, const char *text, struct picks *picks,
 		    char **error)
 {
@@ -120,7 +138,9 @@ static int pick_gpu(const struct topology *t, const char *text, struct picks *pi
 	dev = &t->fns[fn].dev;
 	pciaddr_format(&dev->addr, name);
 	if (is_bridge(dev)) {
-		*error = xasprintf("%s: a bridge; bridges stay with the host", name);
+		_cleanup_free_ char *way = below_bridge(t, fn);
+
+		*error = xasprintf("%s: a bridge, which stays with the host; %s", name, way);
 		return -ENODEV;
 	}
 	if (dev->is_vf) {
