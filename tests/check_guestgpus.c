@@ -158,6 +158,52 @@ START_TEST(what_it_holds)
 }
 END_TEST
 
+/* What pci-rescan left: all of these are gone, but 01:00.1. */
+static const struct snapshot_fn left_fns[] = {
+	{ .addr = { 0, 0, 1, 0 }, .class = 0x060400 },
+	{ .addr = { 0, 1, 0, 0 }, .class = 0x030000, .whole = true },
+	{ .addr = { 0, 1, 0, 1 }, .class = 0x040300, .whole = true },
+	{ .addr = { 0, 1, 0, 2 }, .class = 0x0c0330, .whole = true },
+	{ .addr = { 0, 3, 0, 0 }, .class = 0x060400, .whole = true },
+	{ .addr = { 0, 5, 0, 0 }, .class = 0x030000, .whole = true },
+	{ .addr = { 0, 5, 0, 1 }, .class = 0x030000, .whole = true, .is_vf = true },
+};
+
+#define MISSING(key, addr) \
+	"qemu/100\t" key "\t0\t" addr "\t-\t-\tstopped\tpve1\tmissing\t-\n"
+
+static const struct held losts[] = {
+	{ "", "" },
+	{ MISSING("hostpci0", "0000:01:00.0"), "01:00.0 01:00.2" },
+	{ MISSING("hostpci0", "0000:01:00"), "01:00.0 01:00.2" },
+	/* the rest of a slot, which PVE would pass alone */
+	{ R("hostpci0", "0", "0000:01:00.1"), "01:00.0 01:00.2" },
+	{ R("hostpci0", "0", "0000:02:00.0"), "" },
+	{ MISSING("hostpci0", "0000:03:00.0"), "" },
+	{ MISSING("hostpci0", "0000:05:00.0"), "05:00.0" },
+	{ MDEV("hostpci0", "0", "0000:05:00.0"), "" },
+	{ OTHER("0000:05:00.0"), "" },
+	{ "qemu/100\thostpci0\t0\t-\t-\tgpu\tstopped\tpve1\tno-mapping\t-\n", "" },
+};
+
+START_TEST(what_was_lost)
+{
+	struct snapshot_fn fns[ARRAY_SIZE(left_fns)];
+	struct snapshot left = { .fns = fns, .n = ARRAY_SIZE(fns) };
+	struct pciaddr *addrs;
+	struct assignment *a;
+	size_t n = read_records(losts[_i].records, &a), n_lost;
+	_cleanup_free_ char *got = NULL;
+
+	memcpy(fns, left_fns, sizeof(fns));
+	testroot_file("/sys/bus/pci/devices/0000:01:00.1/class", "0x040300\n");
+	n_lost = guestgpus_lost(a, n, 100, &left, 1, &addrs);
+	got = as_text(addrs, n_lost);
+	ck_assert_str_eq(got, losts[_i].want);
+	assignments_free(a, n);
+}
+END_TEST
+
 /* The functions of a host; sorted. */
 static const struct {
 	const char *addr;
@@ -226,6 +272,7 @@ int main(void)
 	tcase_add_checked_fixture(t, testroot_setup, testroot_teardown);
 	tcase_add_loop_test(t, what_pve_will_choose, 0, ARRAY_SIZE(starts));
 	tcase_add_loop_test(t, what_it_holds, 0, ARRAY_SIZE(helds));
+	tcase_add_loop_test(t, what_was_lost, 0, ARRAY_SIZE(losts));
 	tcase_add_loop_test(t, cards_and_their_slots, 0, ARRAY_SIZE(cards));
 	suite_add_tcase(s, t);
 	r = srunner_create(s);

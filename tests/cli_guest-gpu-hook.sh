@@ -124,7 +124,7 @@ calls ''
 for policy in start abort; do
 	abort=0
 	[ "$policy" = start ] || abort=1
-	for code in 66 69 71 75 77 126; do
+	for code in 66 69 71 75 77 78 126 143; do
 		host "$policy-$code"
 		conf "on-failure = $policy"
 		echo "$code" >"$tmp/rc-pci-rescan"
@@ -152,6 +152,33 @@ echo 75 >"$tmp/rc-pci-rescan"
 hook 0 100 pre-start
 said 'pve-gpu-utils.conf:2: on-failure: .perhaps. is not'
 said 'in use, not reset'
+
+# ---- pre-start: what an earlier pci-rescan lost comes first, and once only
+lost() {
+	mkdir -p "$r/run/pve-gpu-utils/rescan"
+	{
+		printf 'autoprobe\t1\n'
+		for addr; do
+			printf '%s\twhole\t10de:2204:0000:0000\t030000\t00\t%s\tvfio-pci\t14\t-\t-\t-\t-\t-\t-\t-\n' \
+				"$addr" 0-0-0,0-0-0,0-0-0,0-0-0,0-0-0,0-0-0,0-0-0
+			rm -rf "$r/sys/bus/pci/devices/$addr" "$r/sys/devices/pci0000:00/$addr"
+		done
+		echo "#end $#"
+	} >"$r/run/pve-gpu-utils/rescan/$1"
+}
+host lost
+lost 0000:01:00.0 0000:01:00.2
+echo 'hostpci3: 02:00.0' >>"$r/etc/pve/local/qemu-server/100.conf"
+hook 0 100 pre-start
+calls 'pci-rescan --for 100 0000:01:00.0 0000:01:00.2
+pci-rescan --for 100 0000:02:00.0'
+hook 0 101 pre-start
+calls 'pci-rescan --for 101 0000:01:00.0 0000:01:00.2'
+hook 0 103 pre-start
+calls ''
+echo 74 >"$tmp/rc-pci-rescan"
+hook 1 100 pre-start
+calls 'pci-rescan --for 100 0000:01:00.0 0000:01:00.2'
 
 host no-guest
 hook 0 300 pre-start

@@ -54,6 +54,24 @@ unreset() {
 	say "$1: qemu/$vmid is started all the same"
 }
 
+# The functions of one slot, separated by commas. 1: the guest must not start.
+# Slot by slot, so that a card that is lost is told from one that was merely refused.
+reset_slot() {
+	rc=0
+	# shellcheck disable=SC2046 # one address a word
+	pci-rescan --for "$vmid" $(printf '%s' "$1" | tr , ' ') 2>&1 || rc=$?
+	case $rc in
+	0) ;;
+	"$EX_IOERR")
+		say "$1: did not come back as it was (see above): qemu/$vmid is not started"
+		return 1
+		;;
+	"$EX_TEMPFAIL") unreset "$1: in use, not reset (see above)" ;;
+	"$EX_UNAVAILABLE") unreset "$1: cannot be reset (see above)" ;;
+	*) unreset "$1: not reset, pci-rescan failed with exit code $rc" ;;
+	esac
+}
+
 pre_start() {
 	# A backup starts the guest paused, to read its disks: nothing in it uses the
 	# GPU. But one that ran, and that a backup in mode stop shuts down, goes on.
@@ -62,23 +80,19 @@ pre_start() {
 		return 0
 	fi
 	forget restart backup gpus
+	# What an earlier run could not bring back comes first: PVE would not find it.
+	lost=$("$report" -r -o functions lost "$vmid") || lost=''
+	for functions in $lost; do
+		reset_slot "$functions" || return 1
+	done
 	if ! slots=$("$report" -r -o functions start "$vmid"); then
 		unreset "its GPUs cannot be told (reason above)"
 		return
 	fi
 	for functions in $slots; do
-		rc=0
-		# shellcheck disable=SC2046 # one address a word
-		pci-rescan --for "$vmid" $(printf '%s' "$functions" | tr , ' ') 2>&1 || rc=$?
-		case $rc in
-		0) ;;
-		"$EX_IOERR")
-			say "$functions: did not come back as it was (see above): qemu/$vmid is not started"
-			return 1
-			;;
-		"$EX_TEMPFAIL") unreset "$functions: in use, not reset (see above)" || return 1 ;;
-		"$EX_UNAVAILABLE") unreset "$functions: cannot be reset (see above)" || return 1 ;;
-		*) unreset "$functions: not reset, pci-rescan failed with exit code $rc" || return 1 ;;
+		case " $(printf '%s' "$lost" | tr '\n,' '  ') " in
+		*" ${functions%%.*}".*) ;;	# just now
+		*) reset_slot "$functions" || return 1 ;;
 		esac
 	done
 }

@@ -17,10 +17,11 @@
 
 static void usage(FILE *out)
 {
-	fputs("Usage: guest-report [-0Hjr] [-o LIST] [-R DIR] facts | start | held VMID\n"
+	fputs("Usage: guest-report [-0Hjr] [-o LIST] [-R DIR] REPORT VMID\n"
 	      "facts: kind, lock and hook script of a guest, and how [rescan] treats it.\n"
 	      "start: the GPUs that a VM will get, slot by slot, with all their functions.\n"
-	      "held:  those that it holds now.\n\n"
+	      "held:  those that it holds now.\n"
+	      "lost:  those that pci-rescan took off the bus and that did not come back.\n\n"
 	      "  -0, --null         end records with NUL, not newline\n"
 	      "  -H, --header       begin with the names of the fields\n"
 	      "  -R, --root=DIR     use DIR as the system root\n"
@@ -85,44 +86,70 @@ static void put_slots(struct record_writer *w, const struct pciaddr *addrs, size
 	}
 }
 
-static int show_gpus(const struct guest *g, bool held, const struct record_opts *opts)
+enum gpus { GPUS_START, GPUS_HELD, GPUS_LOST };
+
+static int find_lost(const struct guest *g, const struct assignment *a, size_t n_a,
+		     struct pciaddr **addrs, size_t *n)
+{
+	struct snapshot *left = NULL;
+	size_t n_left = 0, bad;
+	int err = snapshot_load_all(&left, &n_left, &bad);
+
+	if (!err)
+		*n = guestgpus_lost(a, n_a, g->id.vmid, left, n_left, addrs);
+	snapshot_free_all(left, n_left);
+	return err;
+}
+
+static int find_gpus(const struct guest *g, enum gpus which, const struct assignment *a,
+		     size_t n_a, struct pciaddr **addrs, size_t *n, const char **what)
+{
+	_cleanup_free_ struct reservation *reservations = NULL;
+	struct pcidev *devs = NULL;
+	size_t n_r, n_devs;
+	int err;
+
+	*what = "what pci-rescan has left";
+	if (which == GPUS_LOST)
+		return find_lost(g, a, n_a, addrs, n);
+	*what = "PVE's reservations";
+	err = reservations_read(&reservations, &n_r);
+	if (err)
+		return err;
+	*what = "the PCI functions of this host";
+	err = pcidev_list(PCIDEV_IDENT | PCIDEV_BIND, &devs, &n_devs);
+	if (err)
+		return err;
+	*n = which == GPUS_HELD
+		? guestgpus_held(a, n_a, g->id.vmid, addrs)
+		: guestgpus_for_start(a, n_a, g->id.vmid, reservations, n_r, addrs);
+	*n = guestgpus_cards(devs, n_devs, addrs, *n);
+	pcidev_free(devs, n_devs);
+	return 0;
+}
+
+static int show_gpus(const struct guest *g, enum gpus which, const struct record_opts *opts)
 {
 	static const struct record_field fields[] = {
 		{ "slot", RECORD_STRING }, { "functions", RECORD_STRING },
 	};
 	struct record_writer *w = record_stdout(fields, ARRAY_SIZE(fields), opts);
-	_cleanup_free_ struct reservation *reservations = NULL;
 	_cleanup_free_ struct pciaddr *addrs = NULL;
 	struct assignment *assignments = NULL;
 	const char *what = "the guests' devices";
-	struct pcidev *devs = NULL;
-	size_t n = 0, n_a = 0, n_r = 0, n_devs = 0;
+	size_t n = 0, n_a = 0;
 	int err;
 
 	if (!w)
 		return msg_usage_error();
 	err = assignments_load(&assignments, &n_a);
-	if (err == -EBADMSG)
-		err = 0;	/* PVE drops or refuses some of some guest */
-	if (!err) {
-		what = "PVE's reservations";
-		err = reservations_read(&reservations, &n_r);
-	}
-	if (!err) {
-		what = "the PCI functions of this host";
-		err = pcidev_list(PCIDEV_IDENT | PCIDEV_BIND, &devs, &n_devs);
-	}
-	if (err) {
+	if (!err || err == -EBADMSG)	/* PVE drops or refuses some of some guest */
+		err = find_gpus(g, which, assignments, n_a, &addrs, &n, &what);
+	if (err)
 		say("%s cannot be read: %s", what, strerror(-err));
-	} else {
-		n = held ? guestgpus_held(assignments, n_a, g->id.vmid, &addrs)
-			 : guestgpus_for_start(assignments, n_a, g->id.vmid, reservations,
-					       n_r, &addrs);
-		n = guestgpus_cards(devs, n_devs, &addrs, n);
+	else
 		put_slots(w, addrs, n);
-	}
 	record_writer_free(w);
-	pcidev_free(devs, n_devs);
 	assignments_free(assignments, n_a);
 	return exit_code(err);
 }
@@ -138,7 +165,10 @@ int main(int argc, char *argv[])
 	};
 	struct record_opts opts = { 0 };
 	struct guest g = { 0 };
+	/* in the order of enum gpus */
+	static const char *const reports[] = { "start", "held", "lost", "facts" };
 	const char *report;
+	size_t which;
 	int c, err, rc;
 
 	while ((c = getopt_long(argc, argv, RECORD_SHORTOPTS "R:hV", longopts,
@@ -153,12 +183,14 @@ int main(int argc, char *argv[])
 		}
 	}
 	if (argc - optind != 2) {
-		say("a report (facts, start or held) and a VMID are needed");
+		say("a report (facts, start, held or lost) and a VMID are needed");
 		return msg_usage_error();
 	}
 	report = argv[optind];
-	if (strcmp(report, "facts") != 0 && strcmp(report, "start") != 0
-	    && strcmp(report, "held") != 0) {
+	for (which = 0; which < ARRAY_SIZE(reports); which++)
+		if (strcmp(report, reports[which]) == 0)
+			break;
+	if (which == ARRAY_SIZE(reports)) {
 		say("unknown report: %s", report);
 		return msg_usage_error();
 	}
@@ -173,10 +205,10 @@ int main(int argc, char *argv[])
 		say("%s: %s", argv[optind + 1], strerror(-err));
 	if (err)
 		return exit_code(err);
-	if (strcmp(report, "facts") == 0)
-		rc = show_facts(&g, &opts);
+	if (which <= GPUS_LOST)
+		rc = show_gpus(&g, (enum gpus)which, &opts);
 	else
-		rc = show_gpus(&g, strcmp(report, "held") == 0, &opts);
+		rc = show_facts(&g, &opts);
 	guest_done(&g);
 	if (!close_stdout())
 		return EX_IOERR;

@@ -7,7 +7,10 @@
 #include "base/xalloc.h"
 #include "pve/guestgpus.h"
 
-enum { CLASS_DISPLAY = 0x03 };
+enum {
+	CLASS_DISPLAY = 0x03,
+	CLASS_BRIDGE = 0x06,
+};
 
 struct list {
 	struct pciaddr *addrs;	/* owned */
@@ -119,6 +122,34 @@ size_t guestgpus_held(const struct assignment *a, size_t n, uint32_t vmid,
 		if (is_of(&a[i], vmid) && a[i].held && a[i].has_addr && !a[i].mdev_type)
 			add(&held, &a[i].addr);
 	return hand_over(&held, addrs);
+}
+
+static bool is_given_slot(const struct assignment *a, size_t n, uint32_t vmid,
+			  const struct pciaddr *addr)
+{
+	for (size_t i = 0; i < n; i++)
+		if (is_given(&a[i], vmid) && a[i].has_addr && !a[i].mdev_type
+		    && pciaddr_same_slot(&a[i].addr, addr))
+			return true;
+	return false;
+}
+
+size_t guestgpus_lost(const struct assignment *a, size_t n, uint32_t vmid,
+		      const struct snapshot *left, size_t n_left, struct pciaddr **addrs)
+{
+	struct list lost = { 0 };
+
+	for (size_t i = 0; i < n_left; i++) {
+		for (size_t k = 0; k < left[i].n; k++) {
+			const struct snapshot_fn *fn = &left[i].fns[k];
+
+			if (fn->whole && !fn->is_vf && fn->class >> 16 != CLASS_BRIDGE
+			    && is_given_slot(a, n, vmid, &fn->addr)
+			    && !snapshot_is_present(&fn->addr))
+				add(&lost, &fn->addr);
+		}
+	}
+	return hand_over(&lost, addrs);
 }
 
 size_t guestgpus_cards(const struct pcidev *devs, size_t n_devs, struct pciaddr **addrs,

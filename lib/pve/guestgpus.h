@@ -8,6 +8,7 @@
 
 #include "pci/pciaddr.h"
 #include "pci/pcidev.h"
+#include "pci/snapshot.h"
 #include "pve/assignment.h"
 #include "pve/holder.h"
 
@@ -29,6 +30,13 @@ size_t guestgpus_for_start(const struct assignment *a, size_t n, uint32_t vmid,
 /* The functions that a running VM holds; mdevs and vGPUs left out. As above. */
 size_t guestgpus_held(const struct assignment *a, size_t n, uint32_t vmid,
 		      struct pciaddr **addrs);
+
+/*
+ * Functions that a run of pci-rescan which did not end well took off the bus and that
+ * are still gone, in slots that the VM is given: pci-rescan can bring them back. As above.
+ */
+size_t guestgpus_lost(const struct assignment *a, size_t n, uint32_t vmid,
+		      const struct snapshot *left, size_t n_left, struct pciaddr **addrs);
 
 /*
  * Of these functions, keep the display controllers that are no virtual functions, and
