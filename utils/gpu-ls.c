@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* gpu-ls - list the host's GPUs, or draw where they sit and which guests are given them */
+/* gpu-ls - list the GPUs of this host, or draw where they sit and whose they are */
 #include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>

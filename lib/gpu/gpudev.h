@@ -23,7 +23,7 @@ bool gpudev_is_gpu(const struct pcidev *dev);
  */
 char *gpudev_reset(const struct topofn *fn);
 
-/* The types of mediated devices: "nvidia-63,nvidia-64", sorted, allocated; NULL without. */
+/* Types of mediated devices: "nvidia-63,nvidia-64", sorted, allocated; NULL without. */
 char *gpudev_mdev_types(const struct pcidev *dev);
 
 /* Write a function's record. */

@@ -18,8 +18,8 @@ enum column { DEVICE, GROUP, DRIVER, RESET, WHAT, COLUMNS };
 
 struct tree {
 	const struct topology *topology;
-	void **lines;		/* owned; the table's, one per function, NULL: not drawn yet */
-	void **roots;		/* owned; a host bridge's, at its first function that is drawn */
+	void **lines;		/* owned; one per function: the table's, NULL: not drawn yet */
+	void **roots;		/* owned; a host bridge's, at its first function drawn */
 	struct table *table;
 	struct pcinames *names;
 	struct assignment *given;
@@ -187,7 +187,8 @@ static char *describe_function(const struct tree *t, const struct topofn *fn)
 	if (dev->is_vf)
 		fputs("virtual function, ", f);
 	if (fn->totalvfs > 0)
-		fprintf(f, "%d of %d VFs, ", fn->numvfs < 0 ? 0 : fn->numvfs, fn->totalvfs);
+		fprintf(f, "%d of %d VFs, ", fn->numvfs < 0 ? 0 : fn->numvfs,
+			fn->totalvfs);
 	if (dev->has_mdev)
 		fputs("vGPU types, ", f);
 	if (!gpudev_is_gpu(dev))
@@ -220,13 +221,15 @@ static void *draw(struct tree *t, int at)
 	t->lines[at] = table_add(t->table, parent, (const char *const[COLUMNS]){
 		[DEVICE] = pciaddr_format(&fn->dev.addr, addr),
 		[GROUP] = fn->dev.iommu_group < 0 ? NULL : group,
-		[DRIVER] = fn->dev.driver, [RESET] = reset, [WHAT] = port ? port : what });
+		[DRIVER] = fn->dev.driver, [RESET] = reset,
+		[WHAT] = port ? port : what });
 	draw_guests(t, t->lines[at], &fn->dev.addr);
 	return t->lines[at];
 }
 
 /* A virtual function is worth a line where a guest is given it. */
-static bool is_given_vf(const struct tree *t, const struct topofn *fn, const bool chosen[])
+static bool is_given_vf(const struct tree *t, const struct topofn *fn,
+			const bool chosen[])
 {
 	int pf = fn->dev.is_vf ? topology_find(t->topology, &fn->dev.physfn) : -1;
 
