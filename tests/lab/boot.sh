@@ -12,6 +12,9 @@
 #
 # "lab-end": the step is over, QEMU is switched off likewise.
 #
+# LAB_DEVICES  more words for QEMU
+# LAB_WORDS    more words for the kernel
+#
 # Exit 0 the machine powered off or its step is over, 9 it lost power on its own
 # wish, 1 neither in time.
 set -eu
@@ -37,12 +40,12 @@ set -- -machine q35,kernel-irqchip=split -accel tcg -cpu max -smp 1 -m 1024 \
 	-display none -vga none -nic none -monitor none -no-reboot -serial "file:$log" \
 	-kernel "$image/vmlinuz" -initrd "$image/initrd.img" \
 	-append "console=ttyS0 root=/dev/vda rootfstype=ext4 rw intel_iommu=on iommu=pt \
-quiet loglevel=2 panic=-1 systemd.show_status=0 mitigations=off audit=0 $*" \
+quiet loglevel=2 panic=-1 systemd.show_status=0 mitigations=off audit=0 $* ${LAB_WORDS-}" \
 	-drive "file=$disk,format=qcow2,if=none,id=disk,cache=writeback" \
 	-device intel-iommu,intremap=on,caching-mode=on \
 	-device virtio-blk-pci,drive=disk \
 	-device pcie-root-port,id=rp1,chassis=1,slot=1 -device ati-vga,bus=rp1 \
 	-device pcie-root-port,id=rp2,chassis=2,slot=2 \
 	-device ati-vga,bus=rp2,addr=0.0,multifunction=on -device intel-hda,bus=rp2,addr=0.1 \
-	-device pcie-root-port,id=rp3,chassis=3,slot=3 -device bochs-display,bus=rp3
+	-device pcie-root-port,id=rp3,chassis=3,slot=3 -device bochs-display,bus=rp3 ${LAB_DEVICES-}
 watch "$log" "$limit" "$@"

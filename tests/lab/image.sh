@@ -19,7 +19,7 @@ top=$(CDPATH='' cd "$lab/../.." && pwd)
 cache=$1 out=$2
 
 root_packages="systemd-sysv,udev,dbus,linux-image-amd64,initramfs-tools,kmod,\
-pciutils,perl-base,procps,util-linux,libinih1,libjansson4,libpci3,libsmartcols1"
+pciutils,perl-base,procps,util-linux,libinih1,libjansson4,libpci3,libsmartcols1,libkmod2,grub2-common"
 
 say() { printf 'image: %s\n' "$*"; }
 
@@ -101,7 +101,7 @@ mkdir "$root"
 tar -C "$root" -xf "$tar"
 cp "$root"/boot/vmlinuz-* "$out/vmlinuz"
 cp "$root"/boot/initrd.img-* "$out/initrd.img"
-rm -rf "${root:?}"/boot/* "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
+rm -rf "$root"/var/cache/apt/* "$root"/var/lib/apt/lists/*
 
 mkdir -p "$root/usr/lib/lab"
 cp "$out"/pve-gpu-utils_*.deb "$root/usr/lib/lab/pve-gpu-utils.deb"
