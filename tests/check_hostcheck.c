@@ -282,8 +282,9 @@ START_TEST(others_set_ids_again)
 {
 	testroot_file("/etc/modprobe.d/vfio.conf", "# mine\noptions vfio-pci ids=144d:a80a,8086:7ad0\n");
 	run("01:00.0", true);
-	expect(HOSTCHECK_TODO, "claim", "0000:01:00.0: not among the ids in force",
-	       "/etc/modprobe.d/vfio.conf:2 sets ids= again");
+	expect(HOSTCHECK_TODO, "claim",
+	       "0000:01:00.0: not among the ids in force, /etc/modprobe.d/vfio.conf:2 sets them again",
+	       "the last ids= counts");
 	expect(HOSTCHECK_WARN, "claim", "0000:00:1f.3: vfio-pci takes it as well, by /etc/modprobe.d/vfio.conf:2",
 	       NULL);
 	done();
@@ -320,7 +321,8 @@ START_TEST(a_driver_in_the_kernel_itself)
 {
 	testhost_kernel("6.8.12-1-pve", TESTHOST_VFIO "+nouveau alias=pci:v000010DEd*sv*sd*bc03sc*i*\n");
 	run("01:00.0", true);
-	expect(HOSTCHECK_WARN, "driver", "0000:01:00.0 is on nouveau", "built into the kernel");
+	expect(HOSTCHECK_WARN, "driver", "0000:01:00.0 is on nouveau (built in: nouveau)",
+	       "built into the kernel");
 	done();
 }
 END_TEST

@@ -30,7 +30,8 @@ static void read_bars(const struct pcidev *dev, struct range bars[N_BARS])
 	for (int i = 0; i < N_BARS; i++) {
 		bars[i] = (struct range){ 0 };
 		if (f && getline(&line, &room, f) > 0 &&
-		    sscanf(line, "%" SCNx64 " %" SCNx64, &bars[i].start, &bars[i].end) != 2)
+		    sscanf(line, "%" SCNx64 " %" SCNx64, &bars[i].start,
+			   &bars[i].end) != 2)
 			bars[i] = (struct range){ 0 };
 	}
 }
@@ -48,7 +49,7 @@ static bool is_framebuffer(const char *name)
 	return false;
 }
 
-/* The BAR that the firmware's framebuffer lies in, -1 for none; *what is its name, allocated. */
+/* The BAR with the firmware's framebuffer, -1 for none; *what: its name, allocated. */
 static int framebuffer_bar(const struct range bars[N_BARS], char **what)
 {
 	_cleanup_free_ char *path = root_path("/proc/iomem"), *line = NULL;
@@ -59,11 +60,12 @@ static int framebuffer_bar(const struct range bars[N_BARS], char **what)
 		struct range fb;
 		int at = 0;
 
-		if (sscanf(line, " %" SCNx64 "-%" SCNx64 " : %n", &fb.start, &fb.end, &at) != 2 ||
-		    !at || !fb.end || !is_framebuffer(line + at))
+		if (sscanf(line, " %" SCNx64 "-%" SCNx64 " : %n", &fb.start, &fb.end,
+			   &at) != 2 || !at || !fb.end || !is_framebuffer(line + at))
 			continue;
 		for (int i = 0; i < N_BARS; i++) {
-			if (!bars[i].end || fb.start < bars[i].start || fb.end > bars[i].end)
+			if (!bars[i].end || fb.start < bars[i].start ||
+			    fb.end > bars[i].end)
 				continue;
 			*what = xstrndup(line + at, strcspn(line + at, "\n"));
 			return i;
@@ -75,6 +77,8 @@ static int framebuffer_bar(const struct range bars[N_BARS], char **what)
 static void check_display(struct hostcheck *hc, const struct hostcheck_input *in,
 			  const struct hostcheck_facts *facts, const struct card_fn *fn)
 {
+	static const char word_by_hand[] =
+		"vfio-setup apply --cmdline initcall_blacklist=sysfb_init, then reboot";
 	bool is_kept_off = cmdline_has(facts->cmdline, "initcall_blacklist=sysfb_init");
 	_cleanup_free_ char *what = NULL;
 	struct range bars[N_BARS];
@@ -85,23 +89,22 @@ static void check_display(struct hostcheck *hc, const struct hostcheck_input *in
 	bar = framebuffer_bar(bars, &what);
 	hostcheck_name(fn->dev, name);
 	if (bar >= 0 && is_kept_off)
-		hostcheck_add(hc, HOSTCHECK_WARN, "display",
-			      xasprintf("%s: %s is in BAR %d in spite of initcall_blacklist=sysfb_init",
-					name, what, bar),
-			      xstrdup("choose another first display in the firmware's set-up"));
+		hostcheck_tell(hc, HOSTCHECK_WARN, "display",
+			       "choose another first display in the firmware's set-up",
+			       "%s: %s is in BAR %d in spite of initcall_blacklist=sysfb_init",
+			       name, what, bar);
 	else if (bar >= 0)
-		hostcheck_add(hc, HOSTCHECK_TODO, "display",
-			      xasprintf("%s: the firmware's framebuffer (%s) is in BAR %d", name,
-					what, bar),
-			      fn->is_boot ? hostcheck_next(in) :
-			      xstrdup("vfio-setup apply --cmdline initcall_blacklist=sysfb_init, then reboot"));
+		hostcheck_tell(hc, HOSTCHECK_TODO, "display",
+			       fn->is_boot ? hostcheck_next(in) : word_by_hand,
+			       "%s: the firmware's framebuffer (%s) is in BAR %d", name, what,
+			       bar);
 	else if (fn->is_boot)
-		hostcheck_add(hc, HOSTCHECK_WARN, "display",
-			      xasprintf("%s is the boot display", name),
-			      xstrdup("the host's console on it goes dark; another first display in the firmware's set-up spares that"));
+		hostcheck_tell(hc, HOSTCHECK_WARN, "display",
+			       "the host's console on it goes dark; another first display in the firmware's set-up spares that",
+			       "%s is the boot display", name);
 	else
-		hostcheck_add(hc, HOSTCHECK_OK, "display",
-			      xasprintf("%s is not the boot display", name), NULL);
+		hostcheck_tell(hc, HOSTCHECK_OK, "display", NULL,
+			       "%s is not the boot display", name);
 }
 
 void hostcheck_display(struct hostcheck *hc, const struct hostcheck_input *in,
@@ -121,6 +124,7 @@ static void check_bar(struct hostcheck *hc, const struct pcidev *dev, int bar,
 {
 	_cleanup_free_ char *path = NULL;
 	uint64_t now = (range->end - range->start + 1) >> 20, possible = 0;
+	bool is_arc = dev->vendor == VENDOR_INTEL;	/* slow without a large BAR */
 	char name[PCIADDR_STRLEN], text[SYSFS_MAX];
 	int bit = 63;
 
@@ -132,15 +136,14 @@ static void check_bar(struct hostcheck *hc, const struct pcidev *dev, int bar,
 	while (!(possible >> bit))
 		bit--;
 	if (now >= UINT64_C(1) << bit)
-		hostcheck_add(hc, HOSTCHECK_OK, "bar",
-			      xasprintf("%s: BAR %d has its largest size (%" PRIu64 " MiB)",
-					name, bar, now), NULL);
+		hostcheck_tell(hc, HOSTCHECK_OK, "bar", NULL,
+			       "%s: BAR %d has its largest size (%" PRIu64 " MiB)", name,
+			       bar, now);
 	else
-		hostcheck_add(hc, dev->vendor == VENDOR_INTEL ? HOSTCHECK_WARN : HOSTCHECK_OK,
-			      "bar",
-			      xasprintf("%s: BAR %d has %" PRIu64 " of %" PRIu64 " MiB", name, bar,
-					now, UINT64_C(1) << bit),
-			      xstrdup("firmware's set-up: Above 4G Decoding and Resizable BAR make it larger"));
+		hostcheck_tell(hc, is_arc ? HOSTCHECK_WARN : HOSTCHECK_OK, "bar",
+			       "firmware's set-up: Above 4G Decoding and Resizable BAR make it larger",
+			       "%s: BAR %d has %" PRIu64 " of %" PRIu64 " MiB", name, bar,
+			       now, UINT64_C(1) << bit);
 }
 
 void hostcheck_bars(struct hostcheck *hc, const struct hostcheck_input *in)

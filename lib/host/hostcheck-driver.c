@@ -12,7 +12,7 @@
 #include "host/hostcheck-parts.h"
 #include "pci/bind.h"
 
-/* vfio-pci.ids as they will count: the last one of modprobe.d's, or the command line's. */
+/* vfio-pci.ids as they count: the last of modprobe.d, or the command line's. */
 static char *ids_in_force(const struct hostcheck_facts *facts)
 {
 	_cleanup_free_ char *options = NULL;
@@ -57,7 +57,8 @@ static bool ids_match(const char *ids, const struct pcidev *dev)
 }
 
 /* The last "options vfio-pci ids=" line of somebody else; NULL without one. */
-static const struct kmodconf_line *foreign_ids(const struct kmodconf_line *lines, size_t n)
+static const struct kmodconf_line *foreign_ids(const struct kmodconf_line *lines,
+					       size_t n)
 {
 	const struct kmodconf_line *last = NULL;
 
@@ -78,9 +79,9 @@ static const struct kmodconf_line *foreign_ids(const struct kmodconf_line *lines
 	return last;
 }
 
-struct rivals {			/* modules that claim a function in the running kernel */
+struct rivals {			/* who claims a function in the running kernel */
 	char *all;		/* owned; "nouveau, nvidiafb", NULL without any */
-	char *first;		/* owned; those that vfio-pci is not loaded before; NULL */
+	char *first;		/* owned; those not held back for vfio-pci; NULL */
 	char *builtin;		/* owned; NULL without any */
 };
 
@@ -127,43 +128,43 @@ static void check_driver(struct hostcheck *hc, const struct hostcheck_input *in,
 {
 	int at = topology_find(&in->cards->topo, &fn->dev->addr);
 	const char *driver = fn->dev->driver;
+	_cleanup_free_ char *no_vfs = NULL;
 	char name[PCIADDR_STRLEN];
 
 	hostcheck_name(fn->dev, name);
+	no_vfs = xasprintf("echo 0 > /sys/bus/pci/devices/%s/sriov_numvfs", name);
 	if (at >= 0 && in->cards->topo.fns[at].numvfs > 0)
-		hostcheck_add(hc, HOSTCHECK_TODO, "driver",
-			      xasprintf("%s has %d virtual functions, which need its driver", name,
-					in->cards->topo.fns[at].numvfs),
-			      xasprintf("echo 0 > /sys/bus/pci/devices/%s/sriov_numvfs", name));
+		hostcheck_tell(hc, HOSTCHECK_TODO, "driver", no_vfs,
+			       "%s has %d virtual functions, which need its driver", name,
+			       in->cards->topo.fns[at].numvfs);
 	if (driver && bind_is_vfio_driver(driver))
-		hostcheck_add(hc, HOSTCHECK_OK, "driver",
-			      xasprintf("%s is on %s", name, driver), NULL);
+		hostcheck_tell(hc, HOSTCHECK_OK, "driver", NULL, "%s is on %s", name,
+			       driver);
 	else if (rivals->builtin)
-		hostcheck_add(hc, HOSTCHECK_WARN, "driver",
-			      xasprintf("%s is on %s", name, driver ? driver : "none"),
-			      xasprintf("%s is built into the kernel; the start of the guest takes the function from it",
-					rivals->builtin));
+		hostcheck_tell(hc, HOSTCHECK_WARN, "driver",
+			       "a driver for it is built into the kernel; the start of the guest takes it from that",
+			       "%s is on %s (built in: %s)", name, driver ? driver : "none",
+			       rivals->builtin);
 	else
-		hostcheck_add(hc, HOSTCHECK_TODO, "driver",
-			      xasprintf("%s is on %s", name, driver ? driver : "none"),
-			      hostcheck_next(in));
+		hostcheck_tell(hc, HOSTCHECK_TODO, "driver", hostcheck_next(in),
+			       "%s is on %s", name, driver ? driver : "none");
 }
 
 /* An override of driverctl's comes after ours and wins. */
 static void check_driverctl(struct hostcheck *hc, const char *name)
 {
 	_cleanup_free_ char *path = root_path("/etc/driverctl.d/pci-%s", name);
+	_cleanup_free_ char *unset = xasprintf("driverctl unset-override %s", name);
 	char driver[SYSFS_MAX];
 
 	if (sysfs_read(path, driver, sizeof(driver)) <= 0)
 		return;
 	if (bind_is_vfio_driver(driver))
-		hostcheck_add(hc, HOSTCHECK_OK, "claim",
-			      xasprintf("%s: driverctl gives it to %s, too", name, driver), NULL);
+		hostcheck_tell(hc, HOSTCHECK_OK, "claim", NULL,
+			       "%s: driverctl gives it to %s, too", name, driver);
 	else
-		hostcheck_add(hc, HOSTCHECK_TODO, "claim",
-			      xasprintf("%s: driverctl gives it to %s", name, driver),
-			      xasprintf("driverctl unset-override %s", name));
+		hostcheck_tell(hc, HOSTCHECK_TODO, "claim", unset,
+			       "%s: driverctl gives it to %s", name, driver);
 }
 
 static void check_claim(struct hostcheck *hc, const struct hostcheck_input *in,
@@ -176,26 +177,24 @@ static void check_claim(struct hostcheck *hc, const struct hostcheck_input *in,
 
 	hostcheck_name(fn->dev, name);
 	if (held && (fn->how == CARD_BY_SLOT || !rivals->first))
-		hostcheck_add(hc, HOSTCHECK_OK, "claim",
-			      xasprintf("%s: vfio-pci takes it by %s%s%s", name, way,
-					rivals->all ? " before " : "",
-					rivals->all ? rivals->all : ""), NULL);
+		hostcheck_tell(hc, HOSTCHECK_OK, "claim", NULL,
+			       "%s: vfio-pci takes it by %s%s%s", name, way,
+			       rivals->all ? " before " : "",
+			       rivals->all ? rivals->all : "");
 	else if (held)
-		hostcheck_add(hc, HOSTCHECK_TODO, "claim",
-			      xasprintf("%s: %s may take it before vfio-pci", name,
-					rivals->first),
-			      xstrdup("vfio-setup apply"));
+		hostcheck_tell(hc, HOSTCHECK_TODO, "claim", "vfio-setup apply",
+			       "%s: %s may take it before vfio-pci", name, rivals->first);
 	else if (in->applied && foreign)
-		hostcheck_add(hc, HOSTCHECK_TODO, "claim",
-			      xasprintf("%s: not among the ids in force", name),
-			      xasprintf("%s:%lu sets ids= again, and the last one counts: move its ids to --id, take the line out",
-					foreign->path, foreign->line));
+		hostcheck_tell(hc, HOSTCHECK_TODO, "claim",
+			       "the last ids= counts: take it out there, name its ids by --id here",
+			       "%s: not among the ids in force, %s:%lu sets them again", name,
+			       foreign->path, foreign->line);
+	else if (rivals->all)
+		hostcheck_tell(hc, HOSTCHECK_TODO, "claim", hostcheck_next(in),
+			       "%s: taken at boot by %s", name, rivals->all);
 	else
-		hostcheck_add(hc, HOSTCHECK_TODO, "claim",
-			      rivals->all ?
-			      xasprintf("%s: taken at boot by %s", name, rivals->all) :
-			      xasprintf("%s: vfio-pci does not take it at boot", name),
-			      hostcheck_next(in));
+		hostcheck_tell(hc, HOSTCHECK_TODO, "claim", hostcheck_next(in),
+			       "%s: vfio-pci does not take it at boot", name);
 	check_driverctl(hc, name);
 }
 
@@ -211,10 +210,10 @@ static void check_strangers(struct hostcheck *hc, const struct hostcheck_input *
 
 		if (cards_has(in->cards, &dev->addr) || !ids_match(ids, dev))
 			continue;
-		hostcheck_add(hc, HOSTCHECK_WARN, "claim",
-			      xasprintf("%s: vfio-pci takes it as well, by %s:%lu",
-					hostcheck_name(dev, name), foreign->path, foreign->line),
-			      xstrdup("it stays with the host when that line is taken out"));
+		hostcheck_tell(hc, HOSTCHECK_WARN, "claim",
+			       "it stays with the host when that line is taken out",
+			       "%s: vfio-pci takes it as well, by %s:%lu",
+			       hostcheck_name(dev, name), foreign->path, foreign->line);
 	}
 }
 

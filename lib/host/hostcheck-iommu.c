@@ -55,28 +55,29 @@ static void check_iommu(struct hostcheck *hc, const struct hostcheck_input *in,
 			const struct hostcheck_facts *facts)
 {
 	const char *off = word_off(facts);
-	const char *name = artifacts_cpu_is_intel() ? "VT-d" : "AMD-Vi (IOMMU)";
+	const char *firmware = artifacts_cpu_is_intel() ?
+		"switch VT-d on in the firmware's set-up" :
+		"switch AMD-Vi (IOMMU) on in the firmware's set-up";
 
 	if (off)
-		hostcheck_add(hc, HOSTCHECK_TODO, "iommu", xasprintf("switched off by %s", off),
-			      xstrdup("take the word off the kernel's command line, then reboot"));
+		hostcheck_tell(hc, HOSTCHECK_TODO, "iommu",
+			       "take the word off the kernel's command line, then reboot",
+			       "switched off by %s", off);
 	else if (firmware_has_iommu() == 0)
-		hostcheck_add(hc, HOSTCHECK_FAIL, "iommu",
-			      xstrdup("the firmware describes none"),
-			      xasprintf("switch %s on in the firmware's set-up", name));
+		hostcheck_tell(hc, HOSTCHECK_FAIL, "iommu", firmware,
+			       "the firmware describes none");
 	else if (strlist_has(&in->plan->words, "intel_iommu=on") &&
 		 !cmdline_has(facts->cmdline, "intel_iommu=on"))
-		hostcheck_add(hc, HOSTCHECK_TODO, "iommu",
-			      xstrdup("none at work: this kernel needs intel_iommu=on"),
-			      hostcheck_next(in));
+		hostcheck_tell(hc, HOSTCHECK_TODO, "iommu", hostcheck_next(in),
+			       "none at work: this kernel needs intel_iommu=on");
 	else if (artifacts_needs_intel_iommu(in->cards) &&
 		 !cmdline_has(facts->cmdline, "intel_iommu=on"))
-		hostcheck_add(hc, HOSTCHECK_TODO, "iommu",
-			      xstrdup("none at work: this kernel needs intel_iommu=on"),
-			      xstrdup("vfio-setup apply --gpu ADDR adds it"));
+		hostcheck_tell(hc, HOSTCHECK_TODO, "iommu",
+			       "vfio-setup apply --gpu ADDR adds it",
+			       "none at work: this kernel needs intel_iommu=on");
 	else
-		hostcheck_add(hc, HOSTCHECK_FAIL, "iommu", xstrdup("none at work"),
-			      xasprintf("the kernel would use it: switch %s on in the firmware's set-up", name));
+		hostcheck_tell(hc, HOSTCHECK_FAIL, "iommu", firmware,
+			       "none at work, though the kernel would use it");
 }
 
 /*
@@ -90,24 +91,25 @@ static void check_interrupts(struct hostcheck *hc, const struct hostcheck_facts 
 	_cleanup_free_ char *options = NULL;
 
 	if (text && strstr(text, " IR-")) {
-		hostcheck_add(hc, HOSTCHECK_OK, "interrupts", xstrdup("remapped"), NULL);
+		hostcheck_tell(hc, HOSTCHECK_OK, "interrupts", NULL, "remapped");
 		return;
 	}
 	if (!text || (!strstr(text, "PCI-MSI") && !strstr(text, "IO-APIC"))) {
-		hostcheck_add(hc, HOSTCHECK_WARN, "interrupts",
-			      xstrdup("cannot tell whether they are remapped"),
-			      xstrdup("without, vfio refuses the card unless allow_unsafe_interrupts is set"));
+		hostcheck_tell(hc, HOSTCHECK_WARN, "interrupts",
+			       "without, vfio refuses the card unless allow_unsafe_interrupts is set",
+			       "cannot tell whether they are remapped");
 		return;
 	}
 	if (facts->kmod)
 		options = kmodconf_options(facts->kmod, "vfio_iommu_type1");
 	if (options && strstr(options, "allow_unsafe_interrupts"))
-		hostcheck_add(hc, HOSTCHECK_WARN, "interrupts",
-			      xstrdup("not remapped; allowed by allow_unsafe_interrupts"),
-			      xstrdup("a guest can send the host any interrupt: for guests you trust"));
+		hostcheck_tell(hc, HOSTCHECK_WARN, "interrupts",
+			       "a guest can send the host any interrupt: for guests you trust",
+			       "not remapped; allowed by allow_unsafe_interrupts");
 	else
-		hostcheck_add(hc, HOSTCHECK_FAIL, "interrupts", xstrdup("not remapped"),
-			      xstrdup("firmware's set-up (VT-d, x2APIC), or for guests you trust: options vfio_iommu_type1 allow_unsafe_interrupts=1"));
+		hostcheck_tell(hc, HOSTCHECK_FAIL, "interrupts",
+			       "firmware's set-up (VT-d, x2APIC), or for guests you trust: options vfio_iommu_type1 allow_unsafe_interrupts=1",
+			       "not remapped");
 }
 
 /* What a member that is not given away means for the guest's start. */
@@ -116,23 +118,20 @@ static void check_mate(struct hostcheck *hc, const struct pcidev *mate)
 	_cleanup_free_ char *vital = NULL;
 	char name[PCIADDR_STRLEN];
 	unsigned base = mate->class >> 16;
-	char *what;
+	bool is_hosts = base == 0x01 || base == 0x02;
+	const char *how = "the host loses it when a guest gets the card";
 
 	if (!mate->driver || bind_is_vfio_driver(mate->driver) ||
 	    strcmp(mate->driver, "pci-stub") == 0)
 		return;
-	what = xasprintf("%d holds %s (%s, driver %s), too", mate->iommu_group,
-			 hostcheck_name(mate, name), topology_class_word(mate->class),
-			 mate->driver);
+	if (is_hosts)
+		how = "the host would lose it; another slot for the card, or give it away by --id";
 	if (bind_is_host_vital(&mate->addr, &vital))
-		hostcheck_add(hc, HOSTCHECK_FAIL, "group", what,
-			      xasprintf("%s; another slot for the card", vital));
-	else if (base == 0x01 || base == 0x02)
-		hostcheck_add(hc, HOSTCHECK_FAIL, "group", what,
-			      xstrdup("the host would lose it; another slot for the card, or give it away by --id"));
-	else
-		hostcheck_add(hc, HOSTCHECK_WARN, "group", what,
-			      xstrdup("the host loses it when a guest gets the card"));
+		how = vital;
+	hostcheck_tell(hc, is_hosts || vital ? HOSTCHECK_FAIL : HOSTCHECK_WARN, "group", how,
+		       "%d holds %s (%s, driver %s), too", mate->iommu_group,
+		       hostcheck_name(mate, name), topology_class_word(mate->class),
+		       mate->driver);
 }
 
 static void check_groups(struct hostcheck *hc, const struct hostcheck_input *in)
@@ -146,9 +145,10 @@ static void check_groups(struct hostcheck *hc, const struct hostcheck_input *in)
 		bool seen = false, alone = true;
 
 		if (group < 0) {
-			hostcheck_add(hc, HOSTCHECK_FAIL, "group",
-				      xasprintf("%s is in none", hostcheck_name(cards->fns[i].dev, name)),
-				      xstrdup("the IOMMU does not reach it; another slot for the card"));
+			hostcheck_tell(hc, HOSTCHECK_FAIL, "group",
+				       "the IOMMU does not reach it; another slot for the card",
+				       "%s is in none",
+				       hostcheck_name(cards->fns[i].dev, name));
 			continue;
 		}
 		for (size_t k = 0; k < cards->n; k++) {
@@ -166,10 +166,9 @@ static void check_groups(struct hostcheck *hc, const struct hostcheck_input *in)
 			check_mate(hc, cards->mates[k]);
 		}
 		if (alone)
-			hostcheck_add(hc, HOSTCHECK_OK, "group",
-				      xasprintf("%d holds %s and nothing of the host", group,
-						members == 1 ? "this function" : "the card's functions"),
-				      NULL);
+			hostcheck_tell(hc, HOSTCHECK_OK, "group", NULL,
+				       "%d holds %s and nothing of the host", group,
+				       members == 1 ? "this function" : "the card's functions");
 	}
 }
 
@@ -182,7 +181,7 @@ void hostcheck_iommu(struct hostcheck *hc, const struct hostcheck_input *in,
 		check_iommu(hc, in, facts);
 		return;
 	}
-	hostcheck_add(hc, HOSTCHECK_OK, "iommu", xasprintf("at work (%s)", iommu), NULL);
+	hostcheck_tell(hc, HOSTCHECK_OK, "iommu", NULL, "at work (%s)", iommu);
 	check_interrupts(hc, facts);
 	check_groups(hc, in);
 }

@@ -20,25 +20,24 @@ static void check_module(struct hostcheck *hc, const struct hostcheck_input *in,
 			 const struct hostcheck_facts *facts, const char *module)
 {
 	if (facts->kmod && kmodconf_is_builtin(facts->kmod, module))
-		hostcheck_add(hc, HOSTCHECK_OK, "modules",
-			      xasprintf("%s: built into the kernel", module), NULL);
+		hostcheck_tell(hc, HOSTCHECK_OK, "modules", NULL,
+			       "%s: built into the kernel", module);
 	else if (is_loaded(module))
-		hostcheck_add(hc, HOSTCHECK_OK, "modules", xasprintf("%s: loaded", module),
-			      NULL);
+		hostcheck_tell(hc, HOSTCHECK_OK, "modules", NULL, "%s: loaded", module);
 	else if (!facts->kmod)
-		hostcheck_add(hc, HOSTCHECK_WARN, "modules",
-			      xasprintf("%s: cannot tell", module),
-			      xstrdup("no modules of the running kernel in /lib/modules"));
+		hostcheck_tell(hc, HOSTCHECK_WARN, "modules",
+			       "no modules of the running kernel in /lib/modules",
+			       "%s: cannot tell", module);
 	else if (!kmodconf_exists(facts->kmod, module))
-		hostcheck_add(hc, HOSTCHECK_FAIL, "modules",
-			      xasprintf("%s: not in kernel %s", module, facts->release),
-			      xstrdup("a kernel with VFIO is needed"));
+		hostcheck_tell(hc, HOSTCHECK_FAIL, "modules",
+			       "a kernel with VFIO is needed", "%s: not in kernel %s",
+			       module, facts->release);
 	else if (in->cards->n)
-		hostcheck_add(hc, HOSTCHECK_TODO, "modules",
-			      xasprintf("%s: not loaded", module), hostcheck_next(in));
+		hostcheck_tell(hc, HOSTCHECK_TODO, "modules", hostcheck_next(in),
+			       "%s: not loaded", module);
 	else
-		hostcheck_add(hc, HOSTCHECK_OK, "modules",
-			      xasprintf("%s: there, not loaded", module), NULL);
+		hostcheck_tell(hc, HOSTCHECK_OK, "modules", NULL, "%s: there, not loaded",
+			       module);
 }
 
 /* Source: Linux 6.2, "vfio: Fold vfio_virqfd.ko into vfio.ko". */
@@ -52,10 +51,10 @@ static void check_virqfd(struct hostcheck *hc, const struct hostcheck_facts *fac
 	lines = kmodconf_load_lines(&n);
 	for (size_t i = 0; i < n; i++)
 		if (kmodconf_same_name(lines[i].text, "vfio_virqfd"))
-			hostcheck_add(hc, HOSTCHECK_WARN, "modules",
-				      xasprintf("%s:%lu: vfio_virqfd is no module since Linux 6.2",
-						lines[i].path, lines[i].line),
-				      xstrdup("each boot reports a failure; take the line out"));
+			hostcheck_tell(hc, HOSTCHECK_WARN, "modules",
+				       "each boot reports a failure; take the line out",
+				       "%s:%lu: vfio_virqfd is no module since Linux 6.2",
+				       lines[i].path, lines[i].line);
 	kmodconf_lines_free(lines, n);
 }
 
@@ -113,14 +112,14 @@ static void check_initramfs(struct hostcheck *hc, const struct hostcheck_input *
 		return;
 	newer = newer_file(&in->plan->files, &st);
 	if (newer)
-		hostcheck_add(hc, HOSTCHECK_TODO, "initramfs",
-			      xasprintf("%s is older than %s", path, newer),
-			      xstrdup(artifacts_initramfs() == INITRAMFS_DRACUT ?
-				      "dracut --regenerate-all --force" :
-				      "update-initramfs -u -k all"));
+		hostcheck_tell(hc, HOSTCHECK_TODO, "initramfs",
+			       artifacts_initramfs() == INITRAMFS_DRACUT ?
+			       "dracut --regenerate-all --force" :
+			       "update-initramfs -u -k all",
+			       "%s is older than %s", path, newer);
 	else
-		hostcheck_add(hc, HOSTCHECK_OK, "initramfs",
-			      xasprintf("%s is newer than what was applied", path), NULL);
+		hostcheck_tell(hc, HOSTCHECK_OK, "initramfs", NULL,
+			       "%s is newer than what was applied", path);
 }
 
 void hostcheck_modules(struct hostcheck *hc, const struct hostcheck_input *in,

@@ -35,7 +35,12 @@ void hostcheck_isolation(struct hostcheck *hc, const struct hostcheck_facts *fac
 /* "0000:03:00.0", in buf. */
 const char *hostcheck_name(const struct pcidev *dev, char buf[PCIADDR_STRLEN]);
 
-/* "reboot" when the plan is on disk, else "vfio-setup apply": what a todo asks for; allocated. */
-char *hostcheck_next(const struct hostcheck_input *in);
+/* What a todo asks for: "reboot" when the plan is on disk, else to apply it first. */
+const char *hostcheck_next(const struct hostcheck_input *in);
+
+/* Add a line; how is copied, NULL for none. */
+void hostcheck_tell(struct hostcheck *hc, enum hostcheck_level level, const char *topic,
+		    const char *how, const char *fmt, ...)
+	__attribute__((format(printf, 5, 6)));
 
 #endif

@@ -57,9 +57,21 @@ const char *hostcheck_name(const struct pcidev *dev, char buf[PCIADDR_STRLEN])
 	return pciaddr_format(&dev->addr, buf);
 }
 
-char *hostcheck_next(const struct hostcheck_input *in)
+const char *hostcheck_next(const struct hostcheck_input *in)
 {
-	return xstrdup(in->applied ? "reboot" : "vfio-setup apply, then reboot");
+	return in->applied ? "reboot" : "vfio-setup apply, then reboot";
+}
+
+void hostcheck_tell(struct hostcheck *hc, enum hostcheck_level level, const char *topic,
+		    const char *how, const char *fmt, ...)
+{
+	va_list args;
+	char *what;
+
+	va_start(args, fmt);
+	what = xvasprintf(fmt, args);
+	va_end(args);
+	hostcheck_add(hc, level, topic, what, how ? xstrdup(how) : NULL);
 }
 
 /* The loader, and how far each word of the plan has come. */
@@ -71,13 +83,13 @@ void hostcheck_boot(struct hostcheck *hc, const struct hostcheck_input *in,
 	if (!in->boot)
 		return;
 	if (!in->boot->grub && !in->boot->cmdline_file)
-		hostcheck_add(hc, words->n ? HOSTCHECK_FAIL : HOSTCHECK_WARN, "boot",
-			      xstrdup("no boot loader that we know"),
-			      xstrdup("words for the kernel's command line cannot be configured here"));
+		hostcheck_tell(hc, words->n ? HOSTCHECK_FAIL : HOSTCHECK_WARN, "boot",
+			       "words for the kernel's command line cannot be configured here",
+			       "no boot loader that we know");
 	else
-		hostcheck_add(hc, in->boot->guessed ? HOSTCHECK_WARN : HOSTCHECK_OK, "boot",
-			      xasprintf("%s (%s)", in->boot->name, in->boot->evidence),
-			      NULL);
+		hostcheck_tell(hc, in->boot->guessed ? HOSTCHECK_WARN : HOSTCHECK_OK,
+			       "boot", NULL, "%s (%s)", in->boot->name,
+			       in->boot->evidence);
 	for (size_t i = 0; i < words->n; i++) {
 		const char *word = words->s[i];
 		struct bootword w = { 0 };
@@ -86,22 +98,20 @@ void hostcheck_boot(struct hostcheck *hc, const struct hostcheck_input *in,
 		/* The running kernel's own view counts where the module has no other. */
 		w.active = w.active || cmdline_has(facts->cmdline, word);
 		if (!w.configured)
-			hostcheck_add(hc, HOSTCHECK_TODO, "boot",
-				      xasprintf("%s: not configured%s", word, w.active ?
-						", active only until the next boot" : ""),
-				      xstrdup("vfio-setup apply"));
+			hostcheck_tell(hc, HOSTCHECK_TODO, "boot", "vfio-setup apply",
+				       "%s: not configured%s", word,
+				       w.active ? ", active only until the next boot" : "");
 		else if (w.staged_known && !w.staged)
-			hostcheck_add(hc, HOSTCHECK_TODO, "boot",
-				      xasprintf("%s: configured, not in the boot entries", word),
-				      xstrdup("vfio-setup apply, or the boot loader's own command"));
+			hostcheck_tell(hc, HOSTCHECK_TODO, "boot",
+				       "vfio-setup apply, or the boot loader's own command",
+				       "%s: configured, not in the boot entries", word);
 		else if (!w.active)
-			hostcheck_add(hc, HOSTCHECK_TODO, "boot",
-				      xasprintf("%s: %s, not active", word, w.staged_known ?
-						"staged" : "configured"),
-				      xstrdup("reboot"));
+			hostcheck_tell(hc, HOSTCHECK_TODO, "boot", "reboot",
+				       "%s: %s, not active", word,
+				       w.staged_known ? "staged" : "configured");
 		else
-			hostcheck_add(hc, HOSTCHECK_OK, "boot",
-				      xasprintf("%s: active", word), NULL);
+			hostcheck_tell(hc, HOSTCHECK_OK, "boot", NULL, "%s: active",
+				       word);
 	}
 }
 
@@ -111,48 +121,50 @@ static void check_words(struct hostcheck *hc, const struct hostcheck_facts *fact
 	_cleanup_free_ char *video = cmdline_value(facts->cmdline, "video");
 
 	if (cmdline_has(facts->cmdline, "amd_iommu=on"))
-		hostcheck_add(hc, HOSTCHECK_WARN, "cmdline",
-			      xstrdup("amd_iommu=on means nothing to the kernel"),
-			      xstrdup("AMD's IOMMU is on by itself; the word can go"));
+		hostcheck_tell(hc, HOSTCHECK_WARN, "cmdline",
+			       "AMD's IOMMU is on by itself; the word can go",
+			       "amd_iommu=on means nothing to the kernel");
 	if (video && strncmp(video, "efifb:", 6) == 0 && facts->release &&
 	    kernel_is_at_least(facts->release, 5, 15))
-		hostcheck_add(hc, HOSTCHECK_WARN, "cmdline",
-			      xasprintf("video=%s has no effect since Linux 5.15", video),
-			      xstrdup("initcall_blacklist=sysfb_init is the word; this one can go"));
+		hostcheck_tell(hc, HOSTCHECK_WARN, "cmdline",
+			       "initcall_blacklist=sysfb_init is the word; this one can go",
+			       "video=%s has no effect since Linux 5.15", video);
 	if (cmdline_has(facts->cmdline, "nomodeset"))
-		hostcheck_add(hc, HOSTCHECK_WARN, "cmdline",
-			      xstrdup("nomodeset keeps every graphics driver from starting"),
-			      xstrdup("vfio-pci does not need it; host displays stay slow"));
+		hostcheck_tell(hc, HOSTCHECK_WARN, "cmdline",
+			       "vfio-pci does not need it; host displays stay slow",
+			       "nomodeset keeps every graphics driver from starting");
 }
 
 void hostcheck_isolation(struct hostcheck *hc, const struct hostcheck_facts *facts)
 {
 	_cleanup_free_ char *acs = cmdline_value(facts->cmdline, "pcie_acs_override");
 	_cleanup_free_ char *lockdown = root_path("/sys/kernel/security/lockdown");
-	_cleanup_free_ char *secure = root_path("/sys/firmware/efi/efivars/SecureBoot-8be4df61-93ca-11d2-aa0d-00e098032b8c");
+	_cleanup_free_ char *secure = root_path("/sys/firmware/efi/efivars/SecureBoot-"
+						"8be4df61-93ca-11d2-aa0d-00e098032b8c");
 	char text[SYSFS_MAX];
 	bool is_secure, is_locked;
 	int n;
 
 	if (acs)
-		hostcheck_add(hc, HOSTCHECK_WARN, "acs",
-			      xasprintf("pcie_acs_override=%s is active", acs),
-			      xstrdup("IOMMU groups prove no isolation any more: a guest may reach other devices"));
+		hostcheck_tell(hc, HOSTCHECK_WARN, "acs",
+			       "IOMMU groups prove no isolation any more: a guest may reach other devices",
+			       "pcie_acs_override=%s is active", acs);
 	else
-		hostcheck_add(hc, HOSTCHECK_OK, "acs", xstrdup("IOMMU groups are the hardware's own"),
-			      NULL);
+		hostcheck_tell(hc, HOSTCHECK_OK, "acs", NULL,
+			       "IOMMU groups are the hardware's own");
 	/* Four bytes of attributes, then the value: Documentation/filesystems/efivarfs.rst. */
 	n = sysfs_read(secure, text, sizeof(text));
 	is_secure = n == 5 && text[4] == 1;
-	is_locked = sysfs_read(lockdown, text, sizeof(text)) > 0 && !strstr(text, "[none]");
+	is_locked = sysfs_read(lockdown, text, sizeof(text)) > 0 &&
+		    !strstr(text, "[none]");
 	if (is_secure || is_locked)
-		hostcheck_add(hc, HOSTCHECK_WARN, "secure-boot",
-			      xasprintf("%s", is_secure ? "Secure Boot is on" :
-					"the kernel is locked down"),
-			      xstrdup("vfio-pci works; modules that nobody signed (vendor-reset, some drivers) do not load"));
+		hostcheck_tell(hc, HOSTCHECK_WARN, "secure-boot",
+			       "vfio-pci works; modules that nobody signed (vendor-reset, some drivers) do not load",
+			       "%s",
+			       is_secure ? "Secure Boot is on" : "the kernel is locked down");
 	else
-		hostcheck_add(hc, HOSTCHECK_OK, "secure-boot",
-			      xstrdup("neither Secure Boot nor lockdown is on"), NULL);
+		hostcheck_tell(hc, HOSTCHECK_OK, "secure-boot", NULL,
+			       "neither Secure Boot nor lockdown is on");
 }
 
 void hostcheck_run(struct hostcheck *hc, const struct hostcheck_input *in)
