@@ -170,12 +170,12 @@ START_TEST(the_host_alone)
 }
 END_TEST
 
-static void no_iommu(void)
+static void testroot_unlink(const char *path)
 {
-	char *path = testroot_path("/sys/class/iommu/dmar0");
+	char *full = testroot_path(path);
 
-	ck_assert_int_eq(rmdir(path), 0);
-	free(path);
+	ck_assert_int_eq(remove(full), 0);
+	free(full);
 }
 
 static const struct {
@@ -205,7 +205,7 @@ START_TEST(no_iommu_at_work)
 	char *table = xasprintf("/sys/firmware/acpi/tables/%s", iommus[_i].table ?
 				iommus[_i].table : "");
 
-	no_iommu();
+	testroot_unlink("/sys/class/iommu/dmar0");
 	testroot_file("/usr/sbin/update-grub", "");
 	testroot_file("/etc/default/grub", "");
 	testroot_file("/proc/cpuinfo", cpu);
@@ -256,6 +256,8 @@ static const struct {
 	{ "010802", "nvme", HOSTCHECK_FAIL, "14 holds 0000:06:00.0 (disk, driver nvme), too" },
 	{ "020000", "igc", HOSTCHECK_FAIL, "0000:06:00.0 (network card, driver igc)" },
 	{ "0c0330", "xhci_hcd", HOSTCHECK_WARN, "0000:06:00.0 (USB controller" },
+	{ "010802", NULL, HOSTCHECK_OK, "14 holds the card's functions and nothing of the host" },
+	{ "010802", "vfio-pci", HOSTCHECK_OK, "14 holds the card's functions" },
 };
 
 START_TEST(members_of_the_group)
@@ -264,7 +266,8 @@ START_TEST(members_of_the_group)
 			  mates[_i].driver, 14);
 	run("01:00.0", false);
 	expect(mates[_i].level, "group", mates[_i].what, NULL);
-	ck_assert_int_eq(hostcheck_exit(&hc), mates[_i].level == HOSTCHECK_FAIL ? EX_UNAVAILABLE : 1);
+	ck_assert_int_eq(hostcheck_exit(&hc),
+			 mates[_i].level == HOSTCHECK_FAIL ? EX_UNAVAILABLE : 1);
 	done();
 }
 END_TEST
@@ -273,7 +276,14 @@ START_TEST(no_group)
 {
 	testhost_function("0000:07:00.0", "030000", "1002:73bf", "1458:2315", "amdgpu", -1);
 	run("07:00.0", false);
-	expect(HOSTCHECK_FAIL, "group", "0000:07:00.0 is in none", NULL);
+	expect(HOSTCHECK_FAIL, "group", "0000:07:00.0 is in none", "another slot");
+	done();
+	/* Debian: on, but for the processor's graphics. */
+	testroot_file("/boot/config-6.8.12-1-pve", "# CONFIG_INTEL_IOMMU_DEFAULT_ON is not set\n"
+		      "CONFIG_INTEL_IOMMU_DEFAULT_ON_INTGPU_OFF=y\n");
+	testroot_unlink("/sys/devices/pci0000:00/0000:00:02.0/iommu_group");
+	run("00:02.0", false);
+	expect(HOSTCHECK_TODO, "group", "0000:00:02.0 is in none without intel_iommu=on", "apply");
 	done();
 }
 END_TEST

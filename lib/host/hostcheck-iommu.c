@@ -112,8 +112,8 @@ static void check_interrupts(struct hostcheck *hc, const struct hostcheck_facts 
 			       "not remapped");
 }
 
-/* What a member that is not given away means for the guest's start. */
-static void check_mate(struct hostcheck *hc, const struct pcidev *mate)
+/* What a member that is not given away means for the guest's start; false: nothing. */
+static bool check_mate(struct hostcheck *hc, const struct pcidev *mate)
 {
 	_cleanup_free_ char *vital = NULL;
 	char name[PCIADDR_STRLEN];
@@ -123,7 +123,7 @@ static void check_mate(struct hostcheck *hc, const struct pcidev *mate)
 
 	if (!mate->driver || bind_is_vfio_driver(mate->driver) ||
 	    strcmp(mate->driver, "pci-stub") == 0)
-		return;
+		return false;
 	if (is_hosts)
 		how = "the host would lose it; another slot for the card, or give it away by --id";
 	if (bind_is_host_vital(&mate->addr, &vital))
@@ -132,12 +132,28 @@ static void check_mate(struct hostcheck *hc, const struct pcidev *mate)
 		       "%d holds %s (%s, driver %s), too", mate->iommu_group,
 		       hostcheck_name(mate, name), topology_class_word(mate->class),
 		       mate->driver);
+	return true;
 }
 
-static void check_groups(struct hostcheck *hc, const struct hostcheck_input *in)
+/* Debian's kernels leave the processor's graphics out until they are told. */
+static void check_groupless(struct hostcheck *hc, const struct hostcheck_input *in,
+			    const struct hostcheck_facts *facts, const struct pcidev *dev)
+{
+	bool is_due = strlist_has(&in->plan->words, "intel_iommu=on") &&
+		      !cmdline_has(facts->cmdline, "intel_iommu=on");
+	char name[PCIADDR_STRLEN];
+
+	hostcheck_tell(hc, is_due ? HOSTCHECK_TODO : HOSTCHECK_FAIL, "group",
+		       is_due ? hostcheck_next(in) :
+		       "the IOMMU does not reach it; another slot for the card",
+		       "%s is in none%s", hostcheck_name(dev, name),
+		       is_due ? " without intel_iommu=on" : "");
+}
+
+static void check_groups(struct hostcheck *hc, const struct hostcheck_input *in,
+			 const struct hostcheck_facts *facts)
 {
 	const struct cards *cards = in->cards;
-	char name[PCIADDR_STRLEN];
 
 	for (size_t i = 0; i < cards->n; i++) {
 		int group = cards->fns[i].dev->iommu_group;
@@ -145,10 +161,7 @@ static void check_groups(struct hostcheck *hc, const struct hostcheck_input *in)
 		bool seen = false, alone = true;
 
 		if (group < 0) {
-			hostcheck_tell(hc, HOSTCHECK_FAIL, "group",
-				       "the IOMMU does not reach it; another slot for the card",
-				       "%s is in none",
-				       hostcheck_name(cards->fns[i].dev, name));
+			check_groupless(hc, in, facts, cards->fns[i].dev);
 			continue;
 		}
 		for (size_t k = 0; k < cards->n; k++) {
@@ -160,10 +173,9 @@ static void check_groups(struct hostcheck *hc, const struct hostcheck_input *in)
 		if (seen)
 			continue;
 		for (size_t k = 0; k < cards->n_mates; k++) {
-			if (cards->mates[k]->iommu_group != group)
-				continue;
-			alone = false;
-			check_mate(hc, cards->mates[k]);
+			if (cards->mates[k]->iommu_group == group &&
+			    check_mate(hc, cards->mates[k]))
+				alone = false;
 		}
 		if (alone)
 			hostcheck_tell(hc, HOSTCHECK_OK, "group", NULL,
@@ -183,5 +195,5 @@ void hostcheck_iommu(struct hostcheck *hc, const struct hostcheck_input *in,
 	}
 	hostcheck_tell(hc, HOSTCHECK_OK, "iommu", NULL, "at work (%s)", iommu);
 	check_interrupts(hc, facts);
-	check_groups(hc, in);
+	check_groups(hc, in, facts);
 }
