@@ -7,26 +7,22 @@
 
 START_TEST(releases_are_sorted)
 {
-	char **releases;
-	size_t n;
+	struct strlist releases = { 0 };
 
 	ck_assert_ptr_null(kernel_release());
-	releases = kernel_releases(&n);
-	ck_assert_uint_eq(n, 0);
-	ck_assert_ptr_null(releases);
+	kernel_releases(&releases);
+	ck_assert_uint_eq(releases.n, 0);
 	ck_assert_ptr_null(kmodconf_open(NULL));
 	ck_assert_int_eq(errno, ENOENT);
 
 	testhost_kernel("6.10.2-1-pve", TESTHOST_VFIO);
 	testhost_kernel("6.8.12-4-pve", TESTHOST_VFIO);
 	testroot_dir("/lib/modules/5.15.0-removed");	/* left over, without indexes */
-	releases = kernel_releases(&n);
-	ck_assert_uint_eq(n, 2);
-	ck_assert_str_eq(releases[0], "6.8.12-4-pve");
-	ck_assert_str_eq(releases[1], "6.10.2-1-pve");
-	free(releases[0]);
-	free(releases[1]);
-	free(releases);
+	kernel_releases(&releases);
+	ck_assert_uint_eq(releases.n, 2);
+	ck_assert_str_eq(releases.s[0], "6.8.12-4-pve");
+	ck_assert_str_eq(releases.s[1], "6.10.2-1-pve");
+	strlist_done(&releases);
 }
 END_TEST
 
@@ -100,22 +96,21 @@ static const struct {
 
 START_TEST(modules_claim_by_modalias)
 {
-	char *all = xstrdup(""), **names;
+	struct strlist found = { 0 };
+	char *all = xstrdup("");
 	struct kmodconf *k;
-	size_t n;
 
 	testhost_kernel(KERNEL, TESTHOST_VFIO TESTHOST_DRIVERS);
 	k = kmodconf_open(KERNEL);
 	ck_assert_ptr_nonnull(k);
-	names = kmodconf_claimants(k, aliases[_i].modalias, &n);
-	for (size_t i = 0; i < n; i++) {
-		char *longer = xasprintf("%s%s%s", all, i ? " " : "", names[i]);
+	kmodconf_claimants(k, aliases[_i].modalias, &found);
+	for (size_t i = 0; i < found.n; i++) {
+		char *longer = xasprintf("%s%s%s", all, i ? " " : "", found.s[i]);
 
 		free(all);
 		all = longer;
-		free(names[i]);
 	}
-	free(names);
+	strlist_done(&found);
 	ck_assert_str_eq(all, aliases[_i].names);
 	free(all);
 	kmodconf_close(k);
@@ -124,9 +119,8 @@ END_TEST
 
 START_TEST(what_is_built_in)
 {
+	struct strlist found = { 0 };
 	struct kmodconf *k;
-	char **names;
-	size_t n;
 
 	testhost_kernel(KERNEL, TESTHOST_VFIO "+xhci_pci alias=pci:v*d*sv*sd*bc0Csc03i30*\nahci\n");
 	k = kmodconf_open(KERNEL);
@@ -137,11 +131,10 @@ START_TEST(what_is_built_in)
 	ck_assert(kmodconf_exists(k, "vfio-pci"));
 	ck_assert(!kmodconf_exists(k, "nouveau"));
 	ck_assert(!kmodconf_is_builtin(k, "nouveau"));
-	names = kmodconf_claimants(k, "pci:v00001022d000043F6sv00001B21sd00001062bc0Csc03i30", &n);
-	ck_assert_uint_eq(n, 1);
-	ck_assert_str_eq(names[0], "xhci_pci");
-	free(names[0]);
-	free(names);
+	kmodconf_claimants(k, "pci:v00001022d000043F6sv00001B21sd00001062bc0Csc03i30", &found);
+	ck_assert_uint_eq(found.n, 1);
+	ck_assert_str_eq(found.s[0], "xhci_pci");
+	strlist_done(&found);
 	kmodconf_close(k);
 }
 END_TEST

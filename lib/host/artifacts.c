@@ -55,9 +55,8 @@ static bool intel_is_off(const char *release, bool is_igpu)
 
 bool artifacts_needs_intel_iommu(const struct cards *cards)
 {
-	bool is_igpu = false, off = false;
-	char **releases;
-	size_t n;
+	bool is_igpu = false, off;
+	struct strlist releases = { 0 };
 
 	if (!artifacts_cpu_is_intel())
 		return false;
@@ -68,13 +67,12 @@ bool artifacts_needs_intel_iommu(const struct cards *cards)
 				      dev->vendor == VENDOR_INTEL &&
 				      dev->addr.bus == 0 && dev->addr.slot == 2);
 	}
-	releases = kernel_releases(&n);
-	for (size_t i = 0; i < n; i++) {
-		off = off || intel_is_off(releases[i], is_igpu);
-		free(releases[i]);
-	}
-	free(releases);
-	return off || !n;
+	kernel_releases(&releases);
+	off = !releases.n;
+	for (size_t i = 0; i < releases.n; i++)
+		off = off || intel_is_off(releases.s[i], is_igpu);
+	strlist_done(&releases);
+	return off;
 }
 
 static bool has_key(const struct strlist *words, const char *key)

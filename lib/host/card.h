@@ -68,7 +68,4 @@ void cards_record(const struct cards *cards, struct strlist *record);
 bool cards_match_record(const struct cards *cards, const struct strlist *record,
 			char **error);
 
-/* "0000:03:00.0 10de:2204", allocated: what messages call it. */
-char *card_fn_label(const struct card_fn *fn);
-
 #endif

@@ -37,17 +37,17 @@ static void look_up(struct kmodconf *k, const struct pcidev *dev, bool given,
 		    bool is_display, struct claims *claims, size_t *room)
 {
 	_cleanup_free_ char *modalias = claim_modalias(dev);
-	size_t n;
-	char **names = kmodconf_claimants(k, modalias, &n);
+	struct strlist names = { 0 };
 
-	for (size_t i = 0; i < n; i++) {
-		struct claim_module *mod = find_module(claims, names[i]);
+	kmodconf_claimants(k, modalias, &names);
+	for (size_t i = 0; i < names.n; i++) {
+		struct claim_module *mod = find_module(claims, names.s[i]);
 
 		if (!mod && given) {
 			claims->mods = xgrow(claims->mods, claims->n, room,
 					     sizeof(*claims->mods));
 			mod = &claims->mods[claims->n++];
-			*mod = (struct claim_module){ .name = TAKE_PTR(names[i]) };
+			*mod = (struct claim_module){ .name = xstrdup(names.s[i]) };
 		}
 		if (mod && given) {
 			mod->builtin = mod->builtin || kmodconf_is_builtin(k, mod->name);
@@ -55,9 +55,8 @@ static void look_up(struct kmodconf *k, const struct pcidev *dev, bool given,
 		} else if (mod) {
 			mod->needed = true;
 		}
-		free(names[i]);
 	}
-	free(names);
+	strlist_done(&names);
 }
 
 static void read_kernel(struct kmodconf *k, const struct cards *cards,
@@ -84,23 +83,24 @@ static int compare_modules(const void *a, const void *b)
 
 int claims_read(const struct cards *cards, struct claims *claims)
 {
-	char **releases;
-	size_t n, room = 0;
+	struct strlist releases = { 0 };
+	size_t room = 0;
+	int rc;
 
 	*claims = (struct claims){ 0 };
-	releases = kernel_releases(&n);
-	for (size_t i = 0; i < n; i++) {
-		struct kmodconf *k = kmodconf_open(releases[i]);
+	kernel_releases(&releases);
+	rc = releases.n ? 0 : -ENOENT;
+	for (size_t i = 0; i < releases.n; i++) {
+		struct kmodconf *k = kmodconf_open(releases.s[i]);
 
 		if (k)
 			read_kernel(k, cards, claims, &room);
 		kmodconf_close(k);
-		free(releases[i]);
 	}
-	free(releases);
-	if (claims->n)
+	strlist_done(&releases);
+	if (claims->mods)
 		qsort(claims->mods, claims->n, sizeof(*claims->mods), compare_modules);
-	return n ? 0 : -ENOENT;
+	return rc;
 }
 
 void claims_done(struct claims *claims)
@@ -121,28 +121,25 @@ static bool is_host_class(unsigned class)
 static bool claims_one(struct kmodconf *k, const char *module, const struct pcidev *dev)
 {
 	_cleanup_free_ char *modalias = claim_modalias(dev);
+	struct strlist names = { 0 };
 	bool found = false;
-	size_t n;
-	char **names = kmodconf_claimants(k, modalias, &n);
 
-	for (size_t i = 0; i < n; i++) {
-		found = found || kmodconf_same_name(names[i], module);
-		free(names[i]);
-	}
-	free(names);
+	kmodconf_claimants(k, modalias, &names);
+	for (size_t i = 0; i < names.n; i++)
+		found = found || kmodconf_same_name(names.s[i], module);
+	strlist_done(&names);
 	return found;
 }
 
 const struct pcidev *claims_host_need(const struct cards *cards, const char *module)
 {
 	const struct topology *t = &cards->topo;
+	struct strlist releases = { 0 };
 	const struct pcidev *user = NULL;
-	char **releases;
-	size_t n;
 
-	releases = kernel_releases(&n);
-	for (size_t i = 0; i < n; i++) {
-		struct kmodconf *k = user ? NULL : kmodconf_open(releases[i]);
+	kernel_releases(&releases);
+	for (size_t i = 0; i < releases.n; i++) {
+		struct kmodconf *k = user ? NULL : kmodconf_open(releases.s[i]);
 
 		for (size_t f = 0; k && !user && f < t->n; f++) {
 			const struct pcidev *dev = &t->fns[f].dev;
@@ -152,8 +149,7 @@ const struct pcidev *claims_host_need(const struct cards *cards, const char *mod
 				user = dev;
 		}
 		kmodconf_close(k);
-		free(releases[i]);
 	}
-	free(releases);
+	strlist_done(&releases);
 	return user;
 }

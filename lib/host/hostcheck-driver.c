@@ -97,23 +97,21 @@ static void rivals_read(const struct hostcheck_facts *facts, const struct pcidev
 			struct rivals *r)
 {
 	_cleanup_free_ char *modalias = claim_modalias(dev);
-	char **names;
-	size_t n;
+	struct strlist names = { 0 };
 
 	*r = (struct rivals){ 0 };
 	if (!facts->kmod)
 		return;
-	names = kmodconf_claimants(facts->kmod, modalias, &n);
-	for (size_t i = 0; i < n; i++) {
-		append(&r->all, names[i]);
-		if (kmodconf_is_builtin(facts->kmod, names[i]))
-			append(&r->builtin, names[i]);
-		else if (!kmodconf_has_pre(facts->kmod, names[i], "vfio_pci") &&
-			 !kmodconf_is_blacklisted(facts->kmod, names[i]))
-			append(&r->first, names[i]);
-		free(names[i]);
+	kmodconf_claimants(facts->kmod, modalias, &names);
+	for (size_t i = 0; i < names.n; i++) {
+		append(&r->all, names.s[i]);
+		if (kmodconf_is_builtin(facts->kmod, names.s[i]))
+			append(&r->builtin, names.s[i]);
+		else if (!kmodconf_has_pre(facts->kmod, names.s[i], "vfio_pci") &&
+			 !kmodconf_is_blacklisted(facts->kmod, names.s[i]))
+			append(&r->first, names.s[i]);
 	}
-	free(names);
+	strlist_done(&names);
 }
 
 static void rivals_done(struct rivals *r)

@@ -22,45 +22,32 @@ static int compare_releases(const void *a, const void *b)
 	return strverscmp(*(char *const *)a, *(char *const *)b);
 }
 
-char **kernel_releases(size_t *n)
+void kernel_releases(struct strlist *releases)
 {
 	_cleanup_free_ char *path = root_path("/lib/modules");
 	_cleanup_closedir_ DIR *dir = opendir(path);
 	struct dirent *entry;
-	char **releases = NULL;
-	size_t room = 0;
 
-	*n = 0;
-	while (dir && (entry = readdir(dir))) {
-		if (*entry->d_name == '.' || !has_modules(entry->d_name))
-			continue;
-		releases = xgrow(releases, *n, &room, sizeof(*releases));
-		releases[(*n)++] = xstrdup(entry->d_name);
-	}
-	if (*n)
-		qsort(releases, *n, sizeof(*releases), compare_releases);
-	return releases;
+	while (dir && (entry = readdir(dir)))
+		if (*entry->d_name != '.' && has_modules(entry->d_name))
+			strlist_add(releases, entry->d_name);
+	if (releases->s)
+		qsort(releases->s, releases->n, sizeof(*releases->s), compare_releases);
 }
 
 char *kernel_release(void)
 {
 	_cleanup_free_ char *path = root_path("/proc/sys/kernel/osrelease");
-	char running[SYSFS_MAX], *newest = NULL;
-	char **releases;
-	size_t n;
+	char running[SYSFS_MAX], *newest;
+	struct strlist releases = { 0 };
 
 	/* A chroot sees the running kernel of another system. */
 	if (sysfs_read(path, running, sizeof(running)) > 0 && !strchr(running, '/') &&
 	    has_modules(running))
 		return xstrdup(running);
-	releases = kernel_releases(&n);
-	for (size_t i = 0; i < n; i++) {
-		if (i + 1 == n)
-			newest = releases[i];
-		else
-			free(releases[i]);
-	}
-	free(releases);
+	kernel_releases(&releases);
+	newest = releases.s ? xstrdup(releases.s[releases.n - 1]) : NULL;
+	strlist_done(&releases);
 	return newest;
 }
 

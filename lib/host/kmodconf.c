@@ -100,35 +100,23 @@ static int compare_names(const void *a, const void *b)
 	return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-char **kmodconf_claimants(struct kmodconf *k, const char *modalias, size_t *n)
+void kmodconf_claimants(struct kmodconf *k, const char *modalias, struct strlist *names)
 {
 	struct kmod_list *list = NULL, *entry;
-	char **names = NULL;
-	size_t room = 0, kept = 0;
 
-	*n = 0;
 	if (kmod_module_new_from_lookup(k->ctx, modalias, &list) < 0)
-		return NULL;
+		return;
 	kmod_list_foreach(entry, list) {
 		struct kmod_module *mod = kmod_module_get_module(entry);
+		_cleanup_free_ char *name = normal_name(kmod_module_get_name(mod));
 
-		if (!is_vfio(kmod_module_get_name(mod))) {
-			names = xgrow(names, *n, &room, sizeof(*names));
-			names[(*n)++] = normal_name(kmod_module_get_name(mod));
-		}
+		if (!is_vfio(name))
+			strlist_add_new(names, name);
 		kmod_module_unref(mod);
 	}
 	kmod_module_unref_list(list);
-	if (*n)
-		qsort(names, *n, sizeof(*names), compare_names);
-	for (size_t i = 0; i < *n; i++) {
-		if (kept && strcmp(names[kept - 1], names[i]) == 0)
-			free(names[i]);
-		else
-			names[kept++] = names[i];
-	}
-	*n = kept;
-	return names;
+	if (names->s)
+		qsort(names->s, names->n, sizeof(*names->s), compare_names);
 }
 
 /* The modules of a name; NULL without any. */

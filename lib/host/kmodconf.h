@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "host/strlist.h"
+
 /*
  * Release of the kernel whose modules count: the running one
  * (/proc/sys/kernel/osrelease) when /lib/modules has it, else the newest of
@@ -13,8 +15,8 @@
  */
 char *kernel_release(void);
 
-/* Releases in /lib/modules, oldest first by version; each and the array are the caller's. */
-char **kernel_releases(size_t *n);
+/* Releases in /lib/modules that have modules, added oldest first by version. */
+void kernel_releases(struct strlist *releases);
 
 /* Is "6.8.12-4-pve" at least major.minor? */
 bool kernel_is_at_least(const char *release, unsigned major, unsigned minor);
@@ -38,8 +40,8 @@ struct kmodconf;
 struct kmodconf *kmodconf_open(const char *release);
 void kmodconf_close(struct kmodconf *k);	/* NULL is allowed */
 
-/* Names of the modules that claim a modalias, sorted, without vfio's own; strings and array are the caller's. */
-char **kmodconf_claimants(struct kmodconf *k, const char *modalias, size_t *n);
+/* Names of the modules that claim a modalias, with '_', sorted, without vfio's own, added. */
+void kmodconf_claimants(struct kmodconf *k, const char *modalias, struct strlist *names);
 
 /* '-' and '_' are the same in all names. */
 bool kmodconf_is_builtin(struct kmodconf *k, const char *module);
