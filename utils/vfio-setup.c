@@ -90,7 +90,7 @@ static int heal(struct strlist *made, bool dry_run)
 		say(TRANSACTION_JOURNAL ": not complete; compare the files it names, then remove it");
 	else
 		say("not all could be put back; when the cause is gone, run vfio-setup again");
-	return rc > 1 ? EX_IOERR : setupreport_exit(rc);
+	return rc == -EBADMSG ? EX_DATAERR : setupreport_step_exit(rc);
 }
 
 static int carry_out(struct setup *s)
@@ -103,7 +103,7 @@ static int carry_out(struct setup *s)
 		say("everything is as it was before");
 	else
 		say("not all could be put back; when the cause is gone, run vfio-setup undo");
-	return setupreport_exit(rc);
+	return setupreport_step_exit(rc);
 }
 
 /* Say whether a boot is needed and, when asked to, start it. */
@@ -131,7 +131,7 @@ static int end_with_boot(const struct setup *s, const struct opts *o, bool chang
 	rc = hostcmd_run(&reboot);
 	if (rc)
 		setupreport_failed(words[0], rc, false, NULL);
-	return setupreport_exit(rc);
+	return rc ? setupreport_step_exit(rc) : EX_OK;
 }
 
 /* Plan what is asked for; EX_OK or an exit code. */
@@ -313,7 +313,7 @@ int main(int argc, char *argv[])
 	const char *wrong = NULL;
 	int c, code;
 
-	while ((c = getopt_long(argc, argv, RECORD_SHORTOPTS "R:ab:c:efg:i:nqvhV", longopts,
+	while (!wrong && (c = getopt_long(argc, argv, RECORD_SHORTOPTS "R:ab:c:efg:i:nqvhV", longopts,
 				NULL)) != -1) {
 		switch (c) {
 		case 'R': root_set(optarg); break;
@@ -334,12 +334,13 @@ int main(int argc, char *argv[])
 			if (!record_opt(&o.record, c, optarg))
 				return msg_usage_error();
 		}
-		if (wrong) {
-			say("%s: %s", optarg, wrong);
-			return msg_usage_error();
-		}
 	}
-	code = run(&o, argc - optind, argv + optind);
+	if (wrong) {
+		say("%s: %s", optarg, wrong);
+		code = msg_usage_error();
+	} else {
+		code = run(&o, argc - optind, argv + optind);
+	}
 	request_done(&o.request);
 	if (!close_stdout() && code == EX_OK)
 		code = EX_IOERR;

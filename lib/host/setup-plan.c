@@ -138,66 +138,89 @@ static char *cmdline_fallback(const struct setup *s, char **error)
 	return NULL;
 }
 
-/* The command line without our words: byte for byte what it was when nobody else has changed it. */
-static int cmdline_base(const struct setup *s, const struct hostfile *now, struct hostfile *base)
+/* Is what is there what we wrote, or was nothing of ours in it at all? */
+static bool cmdline_is_untouched(const struct setup *s, const struct hostfile *now)
 {
-	if (!s->old.after.path || !now->data) {
-		*base = hostfile_copy(now);
-		return 0;
-	}
-	if (hostfile_equal(now, &s->old.after)) {
-		*base = hostfile_copy(&s->old.before);
-		return 0;
-	}
-	*base = (struct hostfile){ .path = xstrdup(now->path), .mode = now->mode };
-	base->data = cmdline_remove(now->data, &s->old.words);
-	if (!base->data)
-		return -errno;
-	base->len = strlen(base->data);
-	return 0;
+	return !s->old.after.path || !now->data || hostfile_equal(now, &s->old.after);
 }
 
-/* base with the words that it has not; next.words and the rest of the manifest with it. */
-static int cmdline_with_words(struct setup *s, const struct hostfile *base,
-			      struct hostfile *wanted, char **error)
+/* From the bytes that were there before any word of ours. */
+static int cmdline_from_base(struct setup *s, const struct strlist *words,
+			     const struct hostfile *now, struct hostfile *wanted, char **error)
 {
-	_cleanup_free_ char *begin = base->data ? xstrdup(base->data) : cmdline_fallback(s, error);
+	const struct hostfile *base = s->old.after.path && now->data ? &s->old.before : now;
+	_cleanup_free_ char *begin = NULL;
 
+	*wanted = hostfile_copy(base);
+	if (!words->n)
+		return 0;
+	begin = base->data ? xstrdup(base->data) : cmdline_fallback(s, error);
 	if (!begin)
 		return -ENODEV;
-	*wanted = (struct hostfile){ .path = xstrdup(base->path), .mode = base->mode };
-	if (!base->data)
-		wanted->mode = 0644;
-	wanted->data = cmdline_add(begin, &s->words, &s->next.words);
+	hostfile_done(wanted);
+	*wanted = (struct hostfile){ .path = xstrdup(now->path) };
+	wanted->mode = base->data ? base->mode : 0644;
+	wanted->data = cmdline_add(begin, words, &s->next.words);
 	if (!wanted->data)
 		return -errno;
 	wanted->len = strlen(wanted->data);
-	if (s->next.words.n == 0) {
+	if (s->next.words.n) {
+		s->next.before = hostfile_copy(base);
+		s->next.after = hostfile_copy(wanted);
+	} else {
 		hostfile_done(wanted);
 		*wanted = hostfile_copy(base);
-		return 0;
 	}
-	s->next.before = hostfile_copy(base);
-	s->next.after = hostfile_copy(wanted);
 	return 0;
 }
 
-static int plan_cmdline(struct setup *s, bool with_words, struct due *due, char **error)
+/* Edited since: words of ours that are still wanted stay where they are. */
+static int cmdline_from_edited(struct setup *s, const struct strlist *words,
+			       const struct hostfile *now, struct hostfile *wanted)
 {
-	struct hostfile now = { 0 }, base = { 0 }, wanted = { 0 };
+	_cleanup_free_ char *rest = NULL;
+	struct strlist drop = { 0 };
+
+	*wanted = (struct hostfile){ .path = xstrdup(now->path), .mode = now->mode };
+	for (size_t i = 0; i < s->old.words.n; i++) {
+		const char *word = s->old.words.s[i];
+
+		if (!strlist_has(words, word))
+			strlist_add(&drop, word);
+		else if (cmdline_has(now->data, word))
+			strlist_add(&s->next.words, word);
+	}
+	rest = cmdline_remove(now->data, &drop);
+	strlist_done(&drop);
+	wanted->data = rest ? cmdline_add(rest, words, &s->next.words) : NULL;
+	if (!wanted->data)
+		return -errno;
+	wanted->len = strlen(wanted->data);
+	if (s->next.words.n) {
+		s->next.after = hostfile_copy(wanted);
+		s->next.before = (struct hostfile){ .path = xstrdup(now->path), .mode = now->mode };
+		s->next.before.data = cmdline_remove(wanted->data, &s->next.words);
+		s->next.before.len = strlen(s->next.before.data);
+	}
+	return 0;
+}
+
+/* words: those that are to be in it. */
+static int plan_cmdline(struct setup *s, const struct strlist *words, struct due *due,
+			char **error)
+{
+	struct hostfile now = { 0 }, wanted = { 0 };
 	int rc;
 
-	if (!s->old.after.path && !with_words)
+	if (!s->old.after.path && !words->n)
 		return 0;
 	rc = hostfile_read(BOOTLOADER_CMDLINE, &now);
 	if (rc < 0)
 		rc = cannot_read(BOOTLOADER_CMDLINE, rc, error);
-	if (rc == 0)
-		rc = cmdline_base(s, &now, &base);
-	if (rc == 0 && with_words)
-		rc = cmdline_with_words(s, &base, &wanted, error);
-	else if (rc == 0)
-		wanted = hostfile_copy(&base);
+	else if (cmdline_is_untouched(s, &now))
+		rc = cmdline_from_base(s, words, &now, &wanted, error);
+	else
+		rc = cmdline_from_edited(s, words, &now, &wanted);
 	if (rc == -EBADMSG && !*error)
 		*error = xstrdup(BOOTLOADER_CMDLINE ": more than one line, or a quote without its end: make it one line");
 	if (rc == 0 && wanted.data && cmdline_loses_root(now.data, wanted.data)) {
@@ -209,7 +232,6 @@ static int plan_cmdline(struct setup *s, bool with_words, struct due *due, char 
 		due->loader = true;
 	}
 	hostfile_done(&now);
-	hostfile_done(&base);
 	hostfile_done(&wanted);
 	return rc;
 }
@@ -252,6 +274,7 @@ static int plan_manifest(struct setup *s, bool undo, char **error)
 
 int setup_plan_apply(struct setup *s, bool force, char **error)
 {
+	const struct strlist none = { 0 };
 	struct due due = { 0 };
 	int rc = 0;
 
@@ -262,17 +285,17 @@ int setup_plan_apply(struct setup *s, bool force, char **error)
 	for (size_t i = 0; rc == 0 && i < s->artifacts.files.n; i++)
 		rc = plan_file(s, &s->artifacts.files.f[i], force, &due, error);
 	for (size_t i = 0; rc == 0 && i < s->old.files.n; i++) {
-		const struct hostfile none = { .path = s->old.files.f[i].path };
+		const struct hostfile gone = { .path = s->old.files.f[i].path };
 
 		/* No longer wanted; our own of GRUB follows. */
-		if (!hostfiles_find(&s->artifacts.files, none.path)
-		    && strcmp(none.path, GRUBCONF_DROPIN) != 0)
-			rc = plan_file(s, &none, force, &due, error);
+		if (!hostfiles_find(&s->artifacts.files, gone.path)
+		    && strcmp(gone.path, GRUBCONF_DROPIN) != 0)
+			rc = plan_file(s, &gone, force, &due, error);
 	}
 	if (rc == 0)
 		rc = plan_grub(s, force, &due, error);
 	if (rc == 0)
-		rc = plan_cmdline(s, s->loader.cmdline_file && s->words.n, &due, error);
+		rc = plan_cmdline(s, s->loader.cmdline_file ? &s->words : &none, &due, error);
 	if (rc < 0)
 		return rc;
 	add_commands(s, &due);
@@ -303,18 +326,19 @@ static void adopt_marked(struct setup *s)
 
 int setup_plan_undo(struct setup *s, bool force, char **error)
 {
+	const struct strlist none = { 0 };
 	struct due due = { 0 };
 	int rc = 0;
 
 	if (!s->applied && force)
 		adopt_marked(s);
 	for (size_t i = 0; rc == 0 && i < s->old.files.n; i++) {
-		const struct hostfile none = { .path = s->old.files.f[i].path };
+		const struct hostfile gone = { .path = s->old.files.f[i].path };
 
-		rc = plan_file(s, &none, force, &due, error);
+		rc = plan_file(s, &gone, force, &due, error);
 	}
 	if (rc == 0)
-		rc = plan_cmdline(s, false, &due, error);
+		rc = plan_cmdline(s, &none, &due, error);
 	if (rc < 0)
 		return rc;
 	if (due.loader && !s->has_loader)

@@ -45,7 +45,7 @@ static void copy_request(struct setup_request *to, const struct setup_request *f
  * A slot that is asked for again must hold the card that it held. One that is
  * no longer asked for may hold anything.
  */
-static int check_slots(const struct setup *s, bool as_applied, char **error)
+static int check_slots(const struct setup *s, bool as_applied, bool force, char **error)
 {
 	struct strlist asked = { 0 };
 	bool same;
@@ -58,7 +58,7 @@ static int check_slots(const struct setup *s, bool as_applied, char **error)
 		if (as_applied || (pciaddr_parse(name, &addr) && cards_has(&s->cards, &addr)))
 			strlist_add(&asked, line);
 	}
-	same = s->request.force || cards_match_record(&s->cards, &asked, error);
+	same = force || cards_match_record(&s->cards, &asked, error);
 	strlist_done(&asked);
 	return same ? 0 : -ESTALE;
 }
@@ -71,9 +71,11 @@ int setup_choose(struct setup *s, const struct setup_request *asked, char **erro
 	if (as_applied)
 		copy_request(&s->request, &s->old.request);
 	copy_request(&s->request, asked);
+	/* What was forced once is not refused when it is looked at again. */
+	s->request.force = s->request.force || as_applied;
 	rc = cards_find(&s->request, &s->cards, error);
 	if (rc == 0)
-		rc = check_slots(s, as_applied, error);
+		rc = check_slots(s, as_applied, asked->force, error);
 	if (rc == 0)
 		rc = artifacts_plan(&s->request, &s->cards, &s->artifacts, error);
 	if (rc < 0)

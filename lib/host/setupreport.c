@@ -32,7 +32,19 @@ int setupreport_exit(int err)
 	case EDQUOT:
 	case ENOSPC:
 	case EROFS:	return EX_IOERR;
-	default:	return err > 0 ? EX_IOERR : EX_OSERR;
+	default:	return EX_OSERR;
+	}
+}
+
+int setupreport_step_exit(int err)
+{
+	switch (-err) {
+	case EACCES:
+	case EPERM:	return EX_NOPERM;
+	case EINTR:
+	case ESTALE:	return EX_TEMPFAIL;
+	case ENOMEM:	return EX_OSERR;
+	default:	return EX_IOERR;
 	}
 }
 

@@ -22,7 +22,10 @@ void setupreport_failed(const char *subject, int err, bool back, void *arg);
  */
 int setupreport_check(const struct hostcheck *hc, const struct record_opts *opts);
 
-/* Exit code for -errno, or for the exit status (> 0) of a command. */
+/* Exit code for -errno of what was asked or read. */
 int setupreport_exit(int err);
+
+/* The same for a step that failed: -errno of a path, or the exit status (> 0) of a command. */
+int setupreport_step_exit(int err);
 
 #endif
