@@ -90,7 +90,8 @@ static void add_words(const struct setup_request *request, const struct cards *c
 {
 	for (size_t i = 0; i < request->cmdline.n; i++)
 		strlist_add_new(words, request->cmdline.s[i]);
-	if (cards->n && !has_key(words, "intel_iommu") && artifacts_needs_intel_iommu(cards))
+	if (cards->n && !has_key(words, "intel_iommu") &&
+	    artifacts_needs_intel_iommu(cards))
 		strlist_add_new(words, "intel_iommu=on");
 	for (size_t i = 0; i < cards->n; i++)
 		if (cards->fns[i].is_boot)
@@ -155,14 +156,14 @@ static void note_cards(const struct cards *cards, struct artifacts *a)
 			note(a, "%s is the boot display: the host's console on it goes dark after the boot loader", name);
 		if (twin)
 			note(a, "%s has the same ids as %s, which stays with the host: it is taken by its slot, and only while it is in this slot",
-					      name, pciaddr_format(&twin->addr, other));
+			     name, pciaddr_format(&twin->addr, other));
 	}
 	for (size_t i = 0; i < cards->n_mates; i++) {
 		const struct pcidev *mate = cards->mates[i];
 
 		note(a, "%s (%s) is in IOMMU group %d, too: the host loses it when a guest gets the card",
-				      pciaddr_format(&mate->addr, name),
-				      topology_class_word(mate->class), mate->iommu_group);
+		     pciaddr_format(&mate->addr, name),
+		     topology_class_word(mate->class), mate->iommu_group);
 	}
 }
 
@@ -174,7 +175,7 @@ static void note_modules(const struct setup_request *request, const struct cards
 	for (size_t i = 0; i < claims->n; i++)
 		if (claims->mods[i].builtin)
 			note(a, "%s is built into the kernel: it takes its function before vfio-pci can; the start of the guest takes it back",
-					      claims->mods[i].name);
+			     claims->mods[i].name);
 	if (request->early && cards->n && artifacts_initramfs() == INITRAMFS_NONE)
 		note(a, "neither initramfs-tools nor dracut is here: --early adds nothing");
 	if (!request->blacklist.n)
@@ -234,7 +235,8 @@ int artifacts_plan(const struct setup_request *request, const struct cards *card
 bool artifacts_is_in_initramfs(const char *path)
 {
 	static const char *const paths[] = {
-		ARTIFACT_MODPROBE, ARTIFACT_UDEV, ARTIFACT_INITRAMFS_HOOK, ARTIFACT_DRACUT,
+		ARTIFACT_MODPROBE, ARTIFACT_UDEV, ARTIFACT_INITRAMFS_HOOK,
+		ARTIFACT_DRACUT,
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)

@@ -158,7 +158,8 @@ static bool is_for(struct kmod_config_iter *iter, const char *name)
 static bool is_refused(const char *command)
 {
 	static const char *const idle[] = {
-		"/bin/false", "/bin/true", "/usr/bin/false", "/usr/bin/true", "false", "true", ":",
+		"/bin/false", "/bin/true", "/usr/bin/false", "/usr/bin/true",
+		"false", "true", ":",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(idle); i++)
@@ -178,7 +179,8 @@ bool kmodconf_is_blacklisted(struct kmodconf *k, const char *module)
 	kmod_config_iter_free_iter(iter);
 	iter = kmod_config_get_install_commands(k->ctx);
 	while (iter && !found && kmod_config_iter_next(iter))
-		found = is_for(iter, name) && is_refused(kmod_config_iter_get_value(iter));
+		found = is_for(iter, name) &&
+			is_refused(kmod_config_iter_get_value(iter));
 	kmod_config_iter_free_iter(iter);
 	return found;
 }
