@@ -76,6 +76,25 @@ static int framebuffer_of_name(const char *name, bool *is_mig)
 	return gb ? (int)gb * 1024 : 512;	/* "M10-0Q" has half a GB */
 }
 
+void mdev_sizes(const char *name, const char *description, int *framebuffer,
+		int *max_instance, bool *is_mig)
+{
+	int by_name = -1;
+
+	*is_mig = false;
+	*framebuffer = *max_instance = -1;
+	if (name)
+		by_name = framebuffer_of_name(name, is_mig);
+	if (description) {
+		*max_instance = described(description, "max_instance");
+		*framebuffer = described(description, "framebuffer");
+		if (*framebuffer < 0)		/* GVT-g */
+			*framebuffer = described(description, "high_gm_size");
+	}
+	if (*framebuffer < 0)
+		*framebuffer = by_name;
+}
+
 static int number_in(const char *path)
 {
 	uint64_t v;
@@ -90,22 +109,14 @@ static void fill_mdev_type(struct mdev_type *t, const char *folder)
 	_cleanup_free_ char *description = xasprintf("%s/description", folder);
 	char text[SYSFS_MAX + 1];
 	bool is_nvidia = strncmp(t->type, "nvidia-", 7) == 0, is_mig = false;
-	int by_name = -1;
 
 	t->available = number_in(available);
-	if (sysfs_read(name, text, sizeof(text)) > 0) {
+	if (sysfs_read(name, text, sizeof(text)) > 0)
 		t->name = xstrdup(text);
-		if (is_nvidia)
-			by_name = framebuffer_of_name(text, &is_mig);
-	}
-	if (sysfs_read(description, text, sizeof(text)) > 0) {
-		t->max_instance = described(text, "max_instance");
-		t->framebuffer = described(text, "framebuffer");
-		if (t->framebuffer < 0)		/* GVT-g */
-			t->framebuffer = described(text, "high_gm_size");
-	}
-	if (t->framebuffer < 0)
-		t->framebuffer = by_name;
+	if (sysfs_read(description, text, sizeof(text)) <= 0)
+		*text = '\0';
+	mdev_sizes(is_nvidia ? t->name : NULL, text, &t->framebuffer, &t->max_instance,
+		   &is_mig);
 	t->one_size = is_nvidia && !is_mig;
 }
 

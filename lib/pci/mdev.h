@@ -42,6 +42,13 @@ int mdev_types_read(const struct pciaddr *parents, size_t n_parents,
 void mdev_types_free(struct mdev_type *types, size_t n);
 
 /*
+ * Sizes from a type's name and description, each NULL when there is none: frame buffer in
+ * MiB and instances that fit, -1 when nothing says it; is_mig: the name is that of a MIG slice.
+ */
+void mdev_sizes(const char *name, const char *description, int *framebuffer,
+		int *max_instance, bool *is_mig);
+
+/*
  * Look up one instance in /sys/bus/mdev/devices. 0, -ENOENT, -EINVAL (no UUID),
  * -ENODEV (its parent is no PCI function) or another -errno.
  */

@@ -32,6 +32,8 @@ struct vgpu_parent {
 	enum vgpu_backend backend;
 	bool is_pci;
 	struct pciaddr addr;	/* of a PCI function */
+	bool is_vf;		/* mdev parents of some cards are VFs */
+	struct pciaddr physfn;	/* of a VF */
 	char *driver;		/* owned; NULL without */
 	int totalvfs, numvfs;	/* -1 when the function has no SR-IOV */
 	struct vgpu_vf *vfs;	/* owned, sorted; NVIDIA and SR-IOV */
@@ -149,8 +151,8 @@ bool vgpu_uuid_parse(const char *text, char uuid[MDEV_UUID_LEN + 1]);
  * EBUSY is passed over for the next. What was set is read back.
  *
  * id: the instance's id, allocated; set on success only.
- * Returns 0; -EEXIST (UUID is taken, or vf has another type), -EUSERS (none is left), -EOPNOTSUPP (SR-IOV:
- * vgpu_set_vfs()), -ETIMEDOUT, or the driver's own -errno.
+ * Returns 0; -EEXIST (UUID is taken, or vf has another type), -EUSERS (none is left),
+ * -EOPNOTSUPP (SR-IOV: vgpu_set_vfs()), -ETIMEDOUT, or the driver's own -errno.
  * In a dry run the write is printed; id is as it would be.
  */
 int vgpu_create(struct timedwriter *w, const struct vgpus *v, size_t type,
@@ -169,7 +171,8 @@ int vgpu_release(struct timedwriter *w, const struct vgpus *v, size_t instance,
 /*
  * Number of VFs of an SR-IOV parent. From one number to another the kernel goes only
  * through 0: -EBUSY for that, nothing is written. -ERANGE above sriov_totalvfs.
- * autoprobe: false sets sriov_drivers_autoprobe to 0 for the time, so that no host driver takes the new VFs.
+ * autoprobe: false sets sriov_drivers_autoprobe to 0 for the time, so that no host driver
+ * takes the new VFs.
  */
 int vgpu_set_vfs(struct timedwriter *w, const struct vgpus *v, size_t parent,
 		 unsigned count, bool autoprobe);
