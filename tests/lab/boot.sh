@@ -39,7 +39,7 @@ shift 3
 set -- -machine q35,kernel-irqchip=split -accel tcg -cpu max -smp 1 -m 1024 \
 	-display none -vga none -nic none -monitor none -no-reboot -serial "file:$log" \
 	-kernel "$image/vmlinuz" -initrd "$image/initrd.img" \
-	-append "console=ttyS0 root=/dev/vda rootfstype=ext4 rw intel_iommu=on iommu=pt \
+	-append "console=ttyS0 root=/dev/vda rootfstype=ext4 rw intel_iommu=on iommu=pt no_timer_check \
 quiet loglevel=2 panic=-1 systemd.show_status=0 mitigations=off audit=0 $* ${LAB_WORDS-}" \
 	-drive "file=$disk,format=qcow2,if=none,id=disk,cache=writeback" \
 	-device intel-iommu,intremap=on,caching-mode=on \

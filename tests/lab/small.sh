@@ -131,8 +131,9 @@ for pair in $kernels; do
 	log=$work/small-$version.log
 	ok=$(grep -ac '^lab: ok' "$log") || :
 	bad=$(grep -ac '^lab: FAIL' "$log") || :
-	[ $rc = 0 ] || {
-		printf 'FAIL %s the machine broke off (boot.sh: %d)\n' "$version" $rc
+	[ $rc = 0 ] && grep -aq '^lab-end' "$log" || {
+		printf 'FAIL %s the machine broke off (boot.sh: %d); its console ends in:\n' "$version" $rc
+		tail -n 5 "$log"
 		bad=$((bad + 1))
 	}
 	printf '    %s: %d passed, %d failed\n' "$(cat "$tmp/release-$version")" "$ok" "$bad"

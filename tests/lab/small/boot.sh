@@ -79,14 +79,14 @@ set -- -machine q35,kernel-irqchip=split -accel tcg -cpu max -smp 1 -m 512 \
 	-display none -vga cirrus -nic none -no-reboot -monitor none \
 	-serial "file:$log" -serial "pipe:$log.port" -qmp "pipe:$log.qmp" \
 	-kernel "$kernel/vmlinuz" -initrd "$initrd" \
-	-append "console=ttyS0 intel_iommu=on iommu=pt quiet loglevel=2 panic=-1 mitigations=off audit=0 $*" \
+	-append "console=ttyS0 intel_iommu=on iommu=pt no_timer_check quiet loglevel=2 panic=-1 mitigations=off audit=0 $*" \
 	-device intel-iommu,intremap=on,caching-mode=on \
 	-drive driver=null-co,size=64M,if=none,id=disk0,read-zeroes=on \
 	-drive driver=null-co,size=64M,if=none,id=disk1,read-zeroes=on \
 	-device pcie-root-port,id=rp1,chassis=1,addr=10 -device ati-vga,id=gpu,bus=rp1 \
 	-device pcie-root-port,id=rp2,chassis=2,addr=11 \
 	-device ati-vga,id=slotgpu,bus=rp2,addr=0.0,multifunction=on \
-	-device intel-hda,id=slotaudio,bus=rp2,addr=0.1 \
+	-device intel-hda,id=slotaudio,bus=rp2,addr=0.1,multifunction=on \
 	-device pcie-root-port,id=rp3,chassis=3,addr=12 -device x3130-upstream,id=up3,bus=rp3 \
 	-device xio3130-downstream,id=dn30,bus=up3,chassis=30,addr=0 -device ati-vga,id=arcgpu,bus=dn30 \
 	-device xio3130-downstream,id=dn31,bus=up3,chassis=31,addr=1 -device intel-hda,id=arcaudio,bus=dn31 \

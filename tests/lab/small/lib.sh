@@ -72,10 +72,15 @@ free_driver() {
 
 kernel_complains() { dmesg | grep -E 'BUG: |WARNING: |Oops|blocked for more than|stall'; }
 
-# renew ADDR: found anew, by the kernel's own means; a list of resets that is stale is so again.
+# renew ADDR...: found anew below the bridge that they share, by the kernel's own means.
+# Lists of resets that are stale are so again. A rescan of all buses would leave
+# BARs without a place.
 renew() {
-	echo 1 >"$devices/$1/remove"
-	echo 1 >/sys/bus/pci/rescan
+	bridge=$(dirname "$(readlink -f "$devices/$1")")
+	for addr; do
+		echo 1 >"$devices/$addr/remove"
+	done
+	echo 1 >"$(echo "$bridge"/pci_bus/*/rescan)"
 }
 
 # ask COMMAND...: of the host; the answer goes to stdout.

@@ -83,15 +83,12 @@ machine() {
 
 	lab_say "reservations of Proxmox VE"
 	mkdir -p /run/qemu-server
-	sleep 600 &
-	sleeper=$!
-	echo "$gpu 100 pid:$sleeper" >/run/qemu-server/pci-id-reservations
+	echo "$gpu 100 time:$(($(date +%s) + 60))" >/run/qemu-server/pci-id-reservations
 	refused 75 100 -- $gpu
 	echo "$slot_audio 101 time:$(($(date +%s) + 60))" >/run/qemu-server/pci-id-reservations
 	refused 75 101 -- $slot
 	check "not by the guest's own" exits 0 pci-rescan -q --for 101 $slot
 	rm -r /run/qemu-server
-	kill $sleeper
 
 	check "nothing is lost" as_at before
 	check "nothing is left to heal" no_trace
