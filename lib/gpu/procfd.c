@@ -61,6 +61,23 @@ int procfd_walk(void (*see)(const struct procfd *file, void *arg), void *arg)
 	return 0;
 }
 
+int procfd_each_process(void (*see)(pid_t pid, void *arg), void *arg)
+{
+	_cleanup_free_ char *path = root_path("/proc");
+	_cleanup_closedir_ DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	if (!dir)
+		return -errno;
+	while ((entry = readdir(dir))) {
+		if (strspn(entry->d_name, "0123456789") != strlen(entry->d_name))
+			continue;
+		if (!root_is_host() || atoi(entry->d_name) != getpid())
+			see((pid_t)atoi(entry->d_name), arg);
+	}
+	return 0;
+}
+
 int procfd_comm(pid_t pid, char comm[16])
 {
 	_cleanup_free_ char *path = root_path("/proc/%d/comm", (int)pid);

@@ -20,6 +20,9 @@ struct procfd {			/* one open file; valid during the call */
  */
 int procfd_walk(void (*see)(const struct procfd *file, void *arg), void *arg);
 
+/* Every process but this one. 0 or -errno. */
+int procfd_each_process(void (*see)(pid_t pid, void *arg), void *arg);
+
 /* Name of a process (comm). 0, -ENOENT when it has ended, or another -errno. */
 int procfd_comm(pid_t pid, char comm[16]);
 
