@@ -146,6 +146,41 @@ START_TEST(both_equal_cards_go)
 }
 END_TEST
 
+static const struct {
+	const char *file, *text, *cmdline;
+	const char *where;	/* NULL: our own list of ids does no harm */
+} lists[] = {
+	{ "/etc/modprobe.d/nic.conf", "options vfio-pci ids=8086:7ad0\n", "",
+	  "/etc/modprobe.d/nic.conf:1" },
+	{ "/etc/modprobe.d/vfio.conf", "\noptions vfio_pci disable_vga=1 ids=10de:2204\n", "",
+	  "/etc/modprobe.d/vfio.conf:2" },
+	{ "/etc/modprobe.d/vfio.conf", "options vfio-pci ids=10de:2204,10de:1aef\n", "", NULL },
+	{ "/etc/modprobe.d/vfio.conf", "options vfio-pci ids=10de:1aef,10de:2204:1043:87b3,1234:5678\n",
+	  "", NULL },
+	{ "/etc/modprobe.d/vfio.conf", "options vfio-pci ids=10de:2204,10de:1aef:1458\n", "",
+	  "/etc/modprobe.d/vfio.conf:1" },
+	{ "/etc/modprobe.d/vfio.conf", "options vfio-pci disable_vga=1\n", "", NULL },
+	{ "/etc/modprobe.d/kvm.conf", "options kvm ids=1:1\n", "", NULL },
+	{ "/etc/modprobe.d/x.conf", "", "quiet vfio-pci.ids=10de:2204", "/proc/cmdline" },
+	{ "/etc/modprobe.d/x.conf", "", "vfio_pci.ids=10de:2204,10de:1aef", NULL },
+};
+
+/* The kernel takes one list of ids: that of others is left alone. */
+START_TEST(others_set_ids)
+{
+	testroot_file(lists[_i].file, lists[_i].text);
+	testroot_file("/proc/cmdline", lists[_i].cmdline);
+	strlist_add(&request.gpus, "0000:01:00.0");
+	make();
+	ck_assert_pstr_eq(cards.others_ids, lists[_i].where);
+	ck_assert((strstr(text_of(ARTIFACT_MODPROBE), "\noptions ") == NULL) ==
+		  (lists[_i].where != NULL));
+	ck_assert((text_of(ARTIFACT_UDEV) != NULL) == (lists[_i].where != NULL));
+	ck_assert(has_note("sets ids for vfio-pci; a second list") == (lists[_i].where != NULL));
+	done();
+}
+END_TEST
+
 START_TEST(told_apart_by_the_subsystem)
 {
 	testhost_function("0000:65:00.0", "030000", "10de:2204", "1458:403b", "nouveau", 15);
@@ -353,6 +388,7 @@ int main(void)
 	tcase_add_test(tc, the_same_bytes_when_applied);
 	tcase_add_test(tc, an_equal_card_stays);
 	tcase_add_test(tc, both_equal_cards_go);
+	tcase_add_loop_test(tc, others_set_ids, 0, ARRAY_SIZE(lists));
 	tcase_add_test(tc, told_apart_by_the_subsystem);
 	tcase_add_test(tc, every_kernel_counts);
 	tcase_add_loop_test(tc, who_makes_the_initramfs, 0, ARRAY_SIZE(makers));

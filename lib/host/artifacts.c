@@ -158,6 +158,9 @@ static void note_cards(const struct cards *cards, struct artifacts *a)
 			note(a, "%s has the same ids as %s, which stays with the host: it is taken by its slot, and only while it is in this slot",
 			     name, pciaddr_format(&twin->addr, other));
 	}
+	if (cards->others_ids && cards->n)
+		note(a, "%s sets ids for vfio-pci; a second list would replace it, so the card is taken by its slot",
+		     cards->others_ids);
 	for (size_t i = 0; i < cards->n_mates; i++) {
 		const struct pcidev *mate = cards->mates[i];
 

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/cleanup.h"
 #include "base/xalloc.h"
 #include "host/card-pick.h"
+#include "host/kmodconf.h"
 
 /* Would "vfio-pci ids=" of this function take another one as well? */
 static enum card_how how_to_take(const struct topology *t, const struct card_picks *picks,
@@ -31,11 +33,50 @@ static enum card_how how_to_take(const struct topology *t, const struct card_pic
 	return how;
 }
 
+bool card_ids_match(const char *ids, const struct pcidev *dev)
+{
+	_cleanup_free_ char *copy = ids ? xstrdup(ids) : NULL;
+	char *rest = copy, *one;
+
+	while (rest && (one = strsep(&rest, ","))) {
+		unsigned vendor, device, subvendor, subdevice, class, mask;
+		int n = sscanf(one, "%x:%x:%x:%x:%x:%x", &vendor, &device, &subvendor,
+			       &subdevice, &class, &mask);
+
+		if (n < 2 || vendor != dev->vendor || device != dev->device)
+			continue;
+		if (n >= 3 && subvendor != dev->subvendor)
+			continue;
+		if (n >= 4 && subdevice != dev->subdevice)
+			continue;
+		if (n >= 5 && ((dev->class ^ class) & (n >= 6 ? mask : 0)))
+			continue;
+		return true;
+	}
+	return false;
+}
+
+/*
+ * Does somebody else's list of ids match anything but what is given away, or
+ * not all of that? Then one of the two lists would undo the other.
+ */
+static bool is_at_odds(const struct topology *t, const struct card_picks *picks,
+		       const char *ids)
+{
+	for (size_t i = 0; i < t->n; i++)
+		if (card_ids_match(ids, &t->fns[i].dev) != picks->is[i])
+			return true;
+	return false;
+}
+
 static void add_fns(struct cards *cards, const struct card_picks *picks)
 {
+	_cleanup_free_ char *where = NULL, *ids = kmodconf_foreign_ids(&where);
 	const struct topology *t = &cards->topo;
 	size_t room = 0;
 
+	if (ids && is_at_odds(t, picks, ids))
+		cards->others_ids = TAKE_PTR(where);
 	for (size_t i = 0; i < t->n; i++) {
 		const struct pcidev *dev = &t->fns[i].dev;
 
@@ -44,7 +85,8 @@ static void add_fns(struct cards *cards, const struct card_picks *picks)
 		cards->fns = xgrow(cards->fns, cards->n, &room, sizeof(*cards->fns));
 		cards->fns[cards->n++] = (struct card_fn){
 			.dev = dev,
-			.how = how_to_take(t, picks, dev),
+			.how = cards->others_ids ? CARD_BY_SLOT :
+			       how_to_take(t, picks, dev),
 			.is_display = card_is_display(dev),
 			.is_boot = t->fns[i].boot_vga,
 		};
@@ -104,6 +146,7 @@ void cards_done(struct cards *cards)
 	topology_done(&cards->topo);
 	free(cards->fns);
 	free(cards->mates);
+	free(cards->others_ids);
 	*cards = (struct cards){ 0 };
 }
 

@@ -14,7 +14,7 @@
 enum card_how {
 	CARD_BY_ID,		/* vendor:device is nobody else's: vfio-pci.ids */
 	CARD_BY_SUBSYSTEM,	/* vendor:device:subvendor:subdevice is nobody else's: the same */
-	CARD_BY_SLOT,		/* a function that stays with the host is equal: driver_override */
+	CARD_BY_SLOT,		/* driver_override: a function that stays with the host is equal */
 };
 
 struct card_fn {
@@ -30,6 +30,8 @@ struct cards {
 	size_t n;
 	const struct pcidev **mates;	/* owned; other members, no bridges, of their IOMMU groups */
 	size_t n_mates;
+	char *others_ids;	/* owned; where others set vfio-pci.ids that are not just ours:
+				   a second list would replace it, so all is CARD_BY_SLOT; NULL */
 };
 
 /*
@@ -50,6 +52,12 @@ struct cards {
  */
 int cards_find(const struct setup_request *request, struct cards *cards, char **error);
 void cards_done(struct cards *cards);
+
+/*
+ * Does a list of ids match a function? Fields that are left out match all; NULL matches none.
+ * Source: drivers/vfio/pci/vfio_pci.c, vfio_pci_fill_ids.
+ */
+bool card_ids_match(const char *ids, const struct pcidev *dev);
 
 /* Is the function one of those that are given away? */
 bool cards_has(const struct cards *cards, const struct pciaddr *addr);

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,71 +11,21 @@
 #include "host/hostcheck-parts.h"
 #include "pci/bind.h"
 
-/* vfio-pci.ids as they count: the last of modprobe.d, or the command line's. */
+/* vfio-pci.ids as they count: the command line's, else the last of modprobe.d. */
 static char *ids_in_force(const struct hostcheck_facts *facts)
 {
 	_cleanup_free_ char *options = NULL;
-	char *last = NULL;
+	char *last = cmdline_value(facts->cmdline, "vfio-pci.ids");
 
-	if (!facts->kmod)
-		return NULL;
-	if (kmodconf_is_builtin(facts->kmod, "vfio_pci"))
-		return cmdline_value(facts->cmdline, "vfio-pci.ids");
+	if (!last)
+		last = cmdline_value(facts->cmdline, "vfio_pci.ids");
+	if (last || !facts->kmod || kmodconf_is_builtin(facts->kmod, "vfio_pci"))
+		return last;
 	options = kmodconf_options(facts->kmod, "vfio_pci");
 	for (char *word, *rest = options; rest && (word = strsep(&rest, " \t"));)
 		if (strncmp(word, "ids=", 4) == 0)
 			last = word + 4;
 	return last ? xstrdup(last) : NULL;
-}
-
-/*
- * Does a list of ids match a function? Fields that are left out match all.
- * Source: drivers/vfio/pci/vfio_pci.c, vfio_pci_fill_ids.
- */
-static bool ids_match(const char *ids, const struct pcidev *dev)
-{
-	_cleanup_free_ char *copy = ids ? xstrdup(ids) : NULL;
-	char *rest = copy, *one;
-
-	while (rest && (one = strsep(&rest, ","))) {
-		unsigned vendor, device, subvendor, subdevice, class, mask;
-		int n = sscanf(one, "%x:%x:%x:%x:%x:%x", &vendor, &device, &subvendor,
-			       &subdevice, &class, &mask);
-
-		if (n < 2 || vendor != dev->vendor || device != dev->device)
-			continue;
-		if (n >= 3 && subvendor != dev->subvendor)
-			continue;
-		if (n >= 4 && subdevice != dev->subdevice)
-			continue;
-		if (n >= 5 && ((dev->class ^ class) & (n >= 6 ? mask : 0)))
-			continue;
-		return true;
-	}
-	return false;
-}
-
-/* The last "options vfio-pci ids=" line of somebody else; NULL without one. */
-static const struct kmodconf_line *foreign_ids(const struct kmodconf_line *lines,
-					       size_t n)
-{
-	const struct kmodconf_line *last = NULL;
-
-	for (size_t i = 0; i < n; i++) {
-		_cleanup_free_ char *copy = xstrdup(lines[i].text);
-		char *rest = copy, *word, *module;
-
-		strsep(&rest, " \t");
-		do
-			module = strsep(&rest, " \t");
-		while (module && !*module);
-		if (!module || !kmodconf_same_name(module, "vfio-pci"))
-			continue;
-		while ((word = strsep(&rest, " \t")))
-			if (strncmp(word, "ids=", 4) == 0)
-				last = &lines[i];
-	}
-	return last;
 }
 
 struct rivals {			/* who claims a function in the running kernel */
@@ -167,9 +116,9 @@ static void check_driverctl(struct hostcheck *hc, const char *name)
 
 static void check_claim(struct hostcheck *hc, const struct hostcheck_input *in,
 			const struct card_fn *fn, const struct rivals *rivals,
-			const char *ids, const struct kmodconf_line *foreign)
+			const char *ids)
 {
-	bool held = fn->how == CARD_BY_SLOT ? in->applied : ids_match(ids, fn->dev);
+	bool held = fn->how == CARD_BY_SLOT ? in->applied : card_ids_match(ids, fn->dev);
 	const char *way = fn->how == CARD_BY_SLOT ? "its slot" : "its ids";
 	char name[PCIADDR_STRLEN];
 
@@ -182,11 +131,6 @@ static void check_claim(struct hostcheck *hc, const struct hostcheck_input *in,
 	else if (held)
 		hostcheck_tell(hc, HOSTCHECK_TODO, "claim", "vfio-setup apply",
 			       "%s: %s may take it before vfio-pci", name, rivals->first);
-	else if (in->applied && foreign)
-		hostcheck_tell(hc, HOSTCHECK_TODO, "claim",
-			       "the last ids= counts: take it out there, name its ids by --id here",
-			       "%s: not among the ids in force, %s:%lu sets them again", name,
-			       foreign->path, foreign->line);
 	else if (rivals->all)
 		hostcheck_tell(hc, HOSTCHECK_TODO, "claim", hostcheck_next(in),
 			       "%s: taken at boot by %s", name, rivals->all);
@@ -196,22 +140,22 @@ static void check_claim(struct hostcheck *hc, const struct hostcheck_input *in,
 	check_driverctl(hc, name);
 }
 
-/* Ids of somebody else's file that take what is to stay with the host. */
-static void check_strangers(struct hostcheck *hc, const struct hostcheck_input *in,
-			    const char *ids, const struct kmodconf_line *foreign)
+/* Ids of somebody else that take what is to stay with the host. */
+static void check_strangers(struct hostcheck *hc, const struct hostcheck_input *in)
 {
+	_cleanup_free_ char *where = NULL, *ids = kmodconf_foreign_ids(&where);
 	const struct topology *t = &in->cards->topo;
 
-	for (size_t i = 0; in->cards->n && foreign && i < t->n; i++) {
+	for (size_t i = 0; in->cards->n && ids && i < t->n; i++) {
 		const struct pcidev *dev = &t->fns[i].dev;
 		char name[PCIADDR_STRLEN];
 
-		if (cards_has(in->cards, &dev->addr) || !ids_match(ids, dev))
+		if (cards_has(in->cards, &dev->addr) || !card_ids_match(ids, dev))
 			continue;
 		hostcheck_tell(hc, HOSTCHECK_WARN, "claim",
-			       "it stays with the host when that line is taken out",
-			       "%s: vfio-pci takes it as well, by %s:%lu",
-			       hostcheck_name(dev, name), foreign->path, foreign->line);
+			       "others have set that up; without it, it stays with the host",
+			       "%s: vfio-pci takes it as well, by %s",
+			       hostcheck_name(dev, name), where);
 	}
 }
 
@@ -219,23 +163,16 @@ void hostcheck_drivers(struct hostcheck *hc, const struct hostcheck_input *in,
 		       const struct hostcheck_facts *facts)
 {
 	_cleanup_free_ char *ids = ids_in_force(facts);
-	const struct kmodconf_line *foreign;
-	struct kmodconf_line *lines;
-	struct rivals *rivals;
-	size_t n;
+	struct rivals *rivals = xcalloc(in->cards->n + 1, sizeof(*rivals));
 
-	lines = kmodconf_lines("options", &n);
-	foreign = foreign_ids(lines, n);
-	rivals = xcalloc(in->cards->n + 1, sizeof(*rivals));
 	for (size_t i = 0; i < in->cards->n; i++) {
 		rivals_read(facts, in->cards->fns[i].dev, &rivals[i]);
 		check_driver(hc, in, &in->cards->fns[i], &rivals[i]);
 	}
 	for (size_t i = 0; i < in->cards->n; i++) {
-		check_claim(hc, in, &in->cards->fns[i], &rivals[i], ids, foreign);
+		check_claim(hc, in, &in->cards->fns[i], &rivals[i], ids);
 		rivals_done(&rivals[i]);
 	}
 	free(rivals);
-	check_strangers(hc, in, ids, foreign);
-	kmodconf_lines_free(lines, n);
+	check_strangers(hc, in);
 }

@@ -9,6 +9,7 @@
 #include "base/root.h"
 #include "base/xalloc.h"
 #include "host/artifacts.h"
+#include "host/cmdline.h"
 #include "host/kmodconf.h"
 
 enum { FILE_MAX = 1024 * 1024 };
@@ -177,4 +178,67 @@ void kmodconf_lines_free(struct kmodconf_line *lines, size_t n)
 		free(lines[i].text);
 	}
 	free(lines);
+}
+
+/* Value of the last "ids=" of an "options vfio-pci" line, allocated; NULL without one. */
+static char *ids_of(const char *text)
+{
+	_cleanup_free_ char *copy = xstrdup(text);
+	char *rest = copy, *word, *last = NULL;
+	int n = 0;
+
+	while ((word = strsep(&rest, " \t"))) {
+		if (!*word)
+			continue;
+		if (++n == 2 && !kmodconf_same_name(word, "vfio-pci"))
+			return NULL;
+		if (n > 2 && strncmp(word, "ids=", 4) == 0)
+			last = word + 4;
+	}
+	return last ? xstrdup(last) : NULL;
+}
+
+/* The command line's, where vfio-pci is a module. */
+static char *ids_of_cmdline(void)
+{
+	_cleanup_free_ char *path = root_path("/proc/cmdline");
+	_cleanup_free_ char *text = readfile_string(path, FILE_MAX);
+	char *ids = text ? cmdline_value(text, "vfio-pci.ids") : NULL;
+	struct kmodconf *k;
+
+	if (!ids && text)
+		ids = cmdline_value(text, "vfio_pci.ids");
+	if (!ids)
+		return NULL;
+	k = kmodconf_open(NULL);
+	if (k && kmodconf_is_builtin(k, "vfio_pci")) {
+		free(ids);
+		ids = NULL;
+	}
+	kmodconf_close(k);
+	return ids;
+}
+
+char *kmodconf_foreign_ids(char **where)
+{
+	struct kmodconf_line *lines;
+	char *ids = ids_of_cmdline();
+	size_t n;
+
+	*where = ids ? xstrdup("/proc/cmdline") : NULL;
+	if (ids)
+		return ids;
+	lines = kmodconf_lines("options", &n);
+	for (size_t i = 0; i < n; i++) {
+		char *found = ids_of(lines[i].text);
+
+		if (!found)
+			continue;
+		free(ids);
+		free(*where);
+		ids = found;
+		*where = xasprintf("%s:%lu", lines[i].path, lines[i].line);
+	}
+	kmodconf_lines_free(lines, n);
+	return ids;
 }

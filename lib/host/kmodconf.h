@@ -70,6 +70,14 @@ struct kmodconf_line *kmodconf_lines(const char *word, size_t *n);
 struct kmodconf_line *kmodconf_load_lines(size_t *n);
 void kmodconf_lines_free(struct kmodconf_line *lines, size_t n);
 
+/*
+ * The list of ids that others set for vfio-pci, of which the kernel takes the
+ * last one: on the command line (unless vfio-pci is built in, where that is our
+ * own way), else in a modprobe.d file.
+ * where: "FILE:LINE" or "/proc/cmdline". Both allocated; NULL without a list.
+ */
+char *kmodconf_foreign_ids(char **where);
+
 /* Are two module names the same one? */
 bool kmodconf_same_name(const char *a, const char *b);
 
