@@ -192,6 +192,9 @@ static int prepare(struct run *r, const struct topology *t, struct ladder_card *
 			return verdict == RESCUE_BUSY ? EX_TEMPFAIL : EX_UNAVAILABLE;
 		if (!card->snap.n)
 			rc = ladder_card_snapshot(t, card);
+		for (size_t i = 0; rc == 0 && i < r->n_left; i++)
+			if (r->left[i].path)
+				ladder_card_keep(card, &r->left[i]);
 	}
 	if (rc < 0) {
 		errno = -rc;
@@ -228,6 +231,21 @@ static int say_result(const struct ladder_card *card, enum ladder_result result,
 	}
 }
 
+/* Files of earlier runs whose word was taken over: the card's own has it now, or it is done. */
+static void settle(struct run *r, const struct ladder_card *card)
+{
+	for (size_t i = 0; i < r->n_left && !sysfs_dry_run; i++) {
+		struct snapshot *s = &r->left[i];
+		bool covered = s->path != NULL;
+
+		for (size_t k = 0; k < s->n && covered; k++)
+			covered = !s->fns[k].whole ||
+				  snapshot_find(&card->snap, &s->fns[k].addr);
+		if (covered && (!card->snap.path || strcmp(card->snap.path, s->path) != 0))
+			snapshot_forget(s);
+	}
+}
+
 static void climb(struct run *r, struct ladder_card *card)
 {
 	struct ladder l = run_ladder(r);
@@ -238,6 +256,7 @@ static void climb(struct run *r, struct ladder_card *card)
 	int code;
 
 	result = ladder_climb(&l, card, &rung, &what);
+	settle(r, card);
 	code = say_result(card, result, what);
 	run_fail(r, code);
 	if (r->json && !sysfs_dry_run)
@@ -277,25 +296,36 @@ static bool is_lost(const struct run *r, const struct pciaddr *addr)
 	return false;
 }
 
+/* The operand's place in the tree, if it is something to rescue. */
+static bool is_there(struct run *r, const struct topology *t, const struct pciaddr *at)
+{
+	int fn = topology_find(t, at);
+	char addr[PCIADDR_STRLEN];
+
+	pciaddr_format(at, addr);
+	if (fn < 0) {
+		say("%s: no such function; one that was there once may come back by: echo 1 > /sys/bus/pci/rescan",
+		    addr);
+		run_fail(r, EX_NOINPUT);
+		return false;
+	}
+	if (t->fns[fn].dev.is_bridge) {
+		say("%s: a bridge: name a function below it", addr);
+		run_fail(r, EX_UNAVAILABLE);
+		return false;
+	}
+	return true;
+}
+
 void run_rescue(struct run *r, const struct topology *t)
 {
 	_cleanup_free_ struct pciaddr *there = xcalloc(r->n, sizeof(*there));
 	struct ladder_card *cards;
 	size_t n = 0, n_cards;
 
-	for (size_t i = 0; i < r->n; i++) {
-		char addr[PCIADDR_STRLEN];
-
-		if (is_lost(r, &r->addrs[i]))
-			continue;
-		if (topology_find(t, &r->addrs[i]) >= 0) {
+	for (size_t i = 0; i < r->n; i++)
+		if (!is_lost(r, &r->addrs[i]) && is_there(r, t, &r->addrs[i]))
 			there[n++] = r->addrs[i];
-			continue;
-		}
-		say("%s: no such function; one that was there before may come back by: echo 1 > /sys/bus/pci/rescan",
-		    pciaddr_format(&r->addrs[i], addr));
-		run_fail(r, EX_NOINPUT);
-	}
 	ladder_cards(t, there, n, &cards, &n_cards);
 	for (size_t i = 0; i < n_cards && !*r->stop; i++) {
 		int code = prepare(r, t, &cards[i]);

@@ -195,7 +195,7 @@ static int run(struct run *r, bool methods)
 	if (rc < 0) {
 		errno = -rc;
 		say_errno("/sys/bus/pci");
-		return rc == -ENOENT ? EX_UNAVAILABLE : EX_OSERR;
+		return rc == -ENOENT ? EX_NOINPUT : EX_OSERR;
 	}
 	run_rescue(r, &t);
 	topology_done(&t);

@@ -83,7 +83,7 @@ static int do_subordinate(struct ladder *l, struct ladder_card *card, char **tex
 	return rc;
 }
 
-/* Mark what goes with the function: itself, and all below when it is a bridge. */
+/* all: the function is the card's upstream port, everything goes with it. */
 static void mark_renewed(struct snapshot *snap, const struct pciaddr *addr, bool all)
 {
 	for (size_t i = 0; i < snap->n; i++)
@@ -111,13 +111,6 @@ static bool same_bus(const struct pciaddr *a, const struct pciaddr *b)
 	return a->domain == b->domain && a->bus == b->bus;
 }
 
-static bool has_bridge(const struct ladder_card *card, const struct pciaddr *addr)
-{
-	const struct snapshot_fn *fn = snapshot_find(&card->snap, addr);
-
-	return fn && fn->class >> 8 == 0x0604;
-}
-
 static int do_slot(struct ladder *l, struct ladder_card *card)
 {
 	int rc = ladder_set_autoprobe(l, "0"), rc_scan, rc_all = 0;
@@ -125,8 +118,7 @@ static int do_slot(struct ladder *l, struct ladder_card *card)
 	if (rc < 0)
 		return rc;
 	for (size_t i = card->n_slot; i-- > 0 && !l->is_hung; ) {
-		rc = remove_function(l, card, &card->slot[i],
-				     has_bridge(card, &card->slot[i]));
+		rc = remove_function(l, card, &card->slot[i], false);
 		if (rc_all == 0)
 			rc_all = rc;
 	}

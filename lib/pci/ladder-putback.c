@@ -177,6 +177,17 @@ static void put_driver(struct ladder *l, const struct snapshot_fn *fn, bool is_h
 					     rc < 0 ? strerror(-rc) : ""));
 }
 
+/* Another device may have been put in its place meanwhile. */
+static bool is_another_device(const struct snapshot_fn *fn)
+{
+	struct snapshot_fn now = { .addr = fn->addr };
+	bool other = snapshot_fn_read(&now) == 0 &&
+		     (now.vendor != fn->vendor || now.device != fn->device);
+
+	snapshot_fn_done(&now);
+	return other;
+}
+
 static void put_fn(struct ladder *l, const struct snapshot_fn *fn, bool is_heal, char **what)
 {
 	if (fn->whole) {
@@ -199,10 +210,12 @@ size_t ladder_put_back(struct ladder *l, struct snapshot *snap, bool is_heal, ch
 	for (size_t i = 0; i < snap->n; i++) {
 		const struct snapshot_fn *fn = &snap->fns[i];
 
-		if (sysfs_dry_run || snapshot_is_present(&fn->addr))
-			put_fn(l, fn, is_heal, what);
-		else
+		if (!sysfs_dry_run && !snapshot_is_present(&fn->addr))
 			gone += fn->whole;
+		else if (!sysfs_dry_run && fn->whole && is_another_device(fn))
+			complain(what, fn, xstrdup("is another device now"));
+		else
+			put_fn(l, fn, is_heal, what);
 	}
 	/* Last: a driver that udev loads meanwhile finds nothing that is free. */
 	rc = ladder_set_autoprobe(l, snap->autoprobe);
@@ -239,6 +252,21 @@ static void find_missing(struct ladder *l, struct snapshot *snap)
 	ladder_wait(l, snap, l->timeout < HEAL_TIMEOUT ? l->timeout : HEAL_TIMEOUT, &what);
 }
 
+/* The first function that has a driver which it had not. */
+static char *find_taken(const struct snapshot *snap)
+{
+	for (size_t i = 0; i < snap->n; i++) {
+		const struct snapshot_fn *fn = &snap->fns[i];
+		_cleanup_free_ char *now = fn->whole ? driver_now(fn) : NULL;
+		char addr[PCIADDR_STRLEN];
+
+		if (now && !same(now, fn->driver))
+			return xasprintf("%s was taken by driver %s since",
+					 pciaddr_format(&fn->addr, addr), now);
+	}
+	return NULL;
+}
+
 static int heal(struct ladder *l, struct snapshot *snap, char **what)
 {
 	size_t gone;
@@ -247,8 +275,15 @@ static int heal(struct ladder *l, struct snapshot *snap, char **what)
 	gone = ladder_put_back(l, snap, true, what);
 	if (l->is_hung)
 		return -ETIMEDOUT;
-	if (!gone)
-		return snapshot_forget(snap);
+	if (!gone) {
+		char *taken = find_taken(snap);
+
+		if (!taken)
+			return snapshot_forget(snap);
+		free(*what);
+		*what = taken;
+		return -EEXIST;
+	}
 	free(*what);
 	*what = xasprintf("%zu functions are still gone", gone);
 	return -ENODEV;

@@ -104,16 +104,17 @@ static void add_named(const struct topology *t, struct ladder_card *card, int fn
 		add_addr(&card->slot, &card->n_slot, &t->fns[i].dev.addr);
 }
 
-/* One slot of many bridges holds more than a card. */
+/* What is below a bridge is more than the slot. */
 static void check_slot(const struct topology *t, struct ladder_card *card)
 {
-	size_t bridges = 0;
+	for (size_t i = 0; i < card->n_slot; i++) {
+		char addr[PCIADDR_STRLEN];
 
-	for (size_t i = 0; i < card->n_slot; i++)
-		bridges += t->fns[topology_find(t, &card->slot[i])].dev.is_bridge;
-	if (bridges > 1)
-		ladder_card_strike(card, LADDER_SLOT,
-				   xasprintf("the slot has %zu bridges", bridges));
+		if (t->fns[topology_find(t, &card->slot[i])].dev.is_bridge)
+			ladder_card_strike(card, LADDER_SLOT,
+					   xasprintf("%s in the slot is a bridge",
+						     pciaddr_format(&card->slot[i], addr)));
+	}
 }
 
 static void find_rungs(const struct topology *t, struct ladder_card *card)
@@ -236,24 +237,11 @@ void ladder_card_lost(struct snapshot *snap, const struct pciaddr *addrs, size_t
 				   xstrdup("the card has no switch of its own"));
 }
 
-/* The bridge in a slot of bridges; the slot's functions alone are no such bridge. */
-static int slot_bridge(const struct topology *t, const struct ladder_card *card)
-{
-	for (size_t i = 0; i < card->n_slot; i++) {
-		int fn = topology_find(t, &card->slot[i]);
-
-		if (fn >= 0 && t->fns[fn].dev.is_bridge)
-			return fn;
-	}
-	return -1;
-}
-
 static int bridge_of(const struct topology *t, const struct ladder_card *card,
 		     enum ladder_rung rung)
 {
 	switch (rung) {
 	case LADDER_SUBORDINATE: return card->has_hold ? topology_find(t, &card->hold) : -1;
-	case LADDER_SLOT:	 return slot_bridge(t, card);
 	case LADDER_CARD:	 return card->has_top ? topology_find(t, &card->top) : -1;
 	default:		 return -1;
 	}
@@ -306,7 +294,7 @@ int ladder_card_snapshot(const struct topology *t, struct ladder_card *card)
 			add_addr(&whole, &n_whole, &t->fns[fns[i]].dev.addr);
 		if (bridge < 0)
 			continue;
-		if (r != LADDER_SUBORDINATE)
+		if (r == LADDER_CARD)
 			add_addr(&whole, &n_whole, &t->fns[bridge].dev.addr);
 		for (int i = -1; (i = topology_next_below(t, bridge, i)) >= 0; )
 			add_addr(&whole, &n_whole, &t->fns[i].dev.addr);
@@ -319,4 +307,21 @@ int ladder_card_snapshot(const struct topology *t, struct ladder_card *card)
 				add_addr(&above, &n_above, &t->fns[up].dev.addr);
 	}
 	return snapshot_read(&card->snap, whole, n_whole, above, n_above);
+}
+
+void ladder_card_keep(struct ladder_card *card, const struct snapshot *older)
+{
+	for (size_t i = 0; i < older->n; i++) {
+		const struct snapshot_fn *was = &older->fns[i];
+		struct snapshot_fn *fn = snapshot_find(&card->snap, &was->addr);
+
+		if (!fn || !fn->whole || !was->whole)
+			continue;
+		free(fn->driver);
+		fn->driver = was->driver ? xstrdup(was->driver) : NULL;
+		for (int k = 0; k < SNAPSHOT_ATTRS; k++) {
+			free(fn->attrs[k]);
+			fn->attrs[k] = was->attrs[k] ? xstrdup(was->attrs[k]) : NULL;
+		}
+	}
 }

@@ -42,7 +42,7 @@ struct ladder_card {		/* what one climb is about */
  * Sort the functions asked for into cards: those of one slot, or below one
  * switch that is a card's own, are one.
  *
- * addrs: n functions that are in t.
+ * addrs: n functions that are in t, no bridges.
  * cards: allocated, *n_cards long; free with ladder_cards_free().
  * A card starts at `own` when the function that counts has FLR, else at `card`
  * when it brings its own switch, else at `slot`: a card that hangs passes the
@@ -77,6 +77,12 @@ void ladder_card_hits(const struct topology *t, const struct ladder_card *card,
  * bridges above, into card->snap. 0 or -errno.
  */
 int ladder_card_snapshot(const struct topology *t, struct ladder_card *card);
+
+/*
+ * Take the older word for how functions were bound, from a snapshot that could not
+ * be healed: how they are now is not how somebody wanted them.
+ */
+void ladder_card_keep(struct ladder_card *card, const struct snapshot *older);
 
 struct ladder_step {		/* for reports */
 	const char *name;	/* static; a rung's name, "heal", "wake", "put back" */
@@ -123,8 +129,8 @@ enum ladder_result ladder_climb(struct ladder *l, struct ladder_card *card,
  * lost, power settings. What somebody has set since stays. The file is removed
  * when nothing is left to be done.
  * autoprobe_only: nothing but drivers_autoprobe; the file stays.
- * Returns 0, -ENODEV when a function stays away (*what names it, allocated), or
- * another -errno.
+ * Returns 0; -ENODEV when a function stays away, -EEXIST when one has another driver
+ * since (*what names it, allocated; the file stays); or another -errno.
  */
 int ladder_heal(struct ladder *l, struct snapshot *snap, bool autoprobe_only, char **what);
 
