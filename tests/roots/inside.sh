@@ -47,9 +47,9 @@ echo "$(. /etc/os-release && echo "$PRETTY_NAME"), kernel $kver, $(modprobe --ve
 host() {
 	! mountpoint -q /sys || umount /sys
 	mount --bind "/roots/$1/sys" /sys
-	mount --bind "/roots/$1/proc/cmdline" /proc/cmdline
-	mount --bind "/roots/$1/proc/iomem" /proc/iomem
-	mount --bind "/roots/$1/proc/cpuinfo" /proc/cpuinfo
+	for file in cmdline iomem cpuinfo interrupts; do
+		mount --bind "/roots/$1/proc/$file" /proc/$file
+	done
 }
 tree() {
 	find /etc /boot /usr/lib/modprobe.d /usr/lib/udev /var/lib/pve-gpu-utils -xdev ! -path '/boot/initrd*' \
@@ -167,7 +167,11 @@ rm /dev/disk/by-uuid/9D3A-11F0
 check "ESP not there: apply fails" not exits 0 apply --gpu 01:00.0 --cmdline iommu=pt
 cat $out
 check "and says which" said '9D3A-11F0'
-check "and takes everything back" undone
+check "and takes its files back" sh -c '! ls /etc/*/*pve-gpu-utils* /etc/*/*/*pve-gpu-utils* 2>/dev/null'
+check "the command line is as before" sh -c '[ "$(cat /etc/kernel/cmdline)" = "root=ZFS=rpool/ROOT/pve-1 boot=zfs" ]'
+: >/dev/disk/by-uuid/9D3A-11F0
+check "the ESP is back: undo" exits 0 undo
+check "everything is as before" undone
 umount /dev/disk/by-uuid
 rm -r /etc/kernel/proxmox-boot-uuids /etc/kernel/cmdline /usr/sbin/proxmox-boot-tool /usr/sbin/lib.sh
 tree >/run/before
