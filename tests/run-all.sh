@@ -21,6 +21,7 @@ Install what the tests need (apt), run the rungs, count. Needs root, Debian 12 o
   cli      the programs on text fixtures, plain and with ASan + UBSan
   static   shellcheck, checkbashisms, mandoc, cppcheck, gcc -fanalyzer
   package  distcheck, both packages on Debian 12 and 13, lintian, install to purge
+  roots    vfio-setup in Debian 12 and 13 roots with real GRUB, initramfs-tools and kmod
   sim      the installed hook on a simulated Proxmox VE, with faults
   lab      in QEMU: Debian's kernels with emulated GPUs; a machine that loses its power
   fuzz     random input
@@ -33,7 +34,7 @@ END
 }
 
 top=$(cd "$(dirname "$0")/.." && pwd) || exit 71
-all_rungs="unit cli static package sim lab fuzz bench gpu"
+all_rungs="unit cli static package roots sim lab fuzz bench gpu"
 long=
 keep=
 rungs=
@@ -303,6 +304,7 @@ rung_unit() {
 }
 
 rung_cli() {
+	need strace
 	build_plain && make_check plain tests/cli_
 	build_asan && make_check asan tests/cli_
 }
@@ -399,6 +401,22 @@ lab_needs() {
 	LAB_CACHE=$work/lab-cache
 	LAB_MIRROR=$(apt-get indextargets --format '$(REPO_URI)' 'ORIGIN: Debian' 'LABEL: Debian' | head -n 1)
 	export LAB_TREE LAB_CACHE LAB_MIRROR
+}
+
+rung_roots() {
+	need mmdebstrap e2fsprogs util-linux kmod || return
+	for suite in "$here" "$other"; do
+		set -- "$work/package/$suite"/pve-gpu-utils_*.deb
+		if [ ! -e "$1" ]; then
+			[ "$suite" = "$here" ] || {
+				skipped "roots $suite: there is no package (run the rung package before)"
+				continue
+			}
+			installed_tree || return
+			set -- "$work/installed"
+		fi
+		check "roots $suite" 900 "$work/source/tests/roots/run.sh" "$suite" "$1"
+	done
 }
 
 rung_lab() {
