@@ -228,6 +228,19 @@ ok "guests: not those of a shared storage" test -x /srv/shared/snippets/pve-gpu-
 ok "guests: not files of others" test -e $snippets/pve-gpu-hook+x+y -a -e $snippets/old.sh
 rm -rf /etc/pve/nodes /etc/pve/storage.cfg /var/lib/vz /srv/own /srv/shared
 
+# --- a run of pci-rescan that was killed
+install_again
+mkdir -p /run/pve-gpu-utils/rescan /run/pve-gpu-utils/guests
+echo x >/run/pve-gpu-utils/rescan/0000:03:00.0
+ok "remove after a run of pci-rescan that did not end" pkg remove pve-gpu-utils
+ok "rescan: says what would put it right" said 'run: pci-rescan 0000:03:00.0'
+ok "purge" pkg purge pve-gpu-utils
+ok "rescan: what it left stays" test -e /run/pve-gpu-utils/rescan/0000:03:00.0
+rm /run/pve-gpu-utils/rescan/0000:03:00.0
+install_again
+ok "purge" pkg purge pve-gpu-utils
+ok "nothing of ours in /run" not test -e /run/pve-gpu-utils
+
 # --- what vfio-setup has applied: on a sample host, then carried over into this root
 hosts=$(cd "$(dirname "$0")/../fixtures/hosts" && pwd)
 pkg install --no-install-recommends kmod perl-base
