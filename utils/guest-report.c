@@ -128,7 +128,8 @@ static int find_gpus(const struct guest *g, enum gpus which, const struct assign
 	return 0;
 }
 
-static int show_gpus(const struct guest *g, enum gpus which, const struct record_opts *opts)
+static int show_gpus(const struct guest *g, enum gpus which,
+		     const struct record_opts *opts)
 {
 	static const struct record_field fields[] = {
 		{ "slot", RECORD_STRING }, { "functions", RECORD_STRING },

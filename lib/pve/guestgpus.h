@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which functions of a VM are its GPUs, with the slots they sit in, at its start and now. */
+/* Which functions of a VM are its GPUs, with what else is in their slots. */
 #ifndef PVE_GUESTGPUS_H
 #define PVE_GUESTGPUS_H
 
@@ -32,8 +32,9 @@ size_t guestgpus_held(const struct assignment *a, size_t n, uint32_t vmid,
 		      struct pciaddr **addrs);
 
 /*
- * Functions that a run of pci-rescan which did not end well took off the bus and that
- * are still gone, in slots that the VM is given: pci-rescan can bring them back. As above.
+ * Functions that a run of pci-rescan took off the bus and that are still gone, in slots
+ * that the VM is given: pci-rescan may bring them back. As above.
+ * left: what such runs have left.
  */
 size_t guestgpus_lost(const struct assignment *a, size_t n, uint32_t vmid,
 		      const struct snapshot *left, size_t n_left, struct pciaddr **addrs);
