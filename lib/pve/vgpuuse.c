@@ -14,6 +14,7 @@
 #include "gpu/procfd.h"
 #include "pci/bind.h"
 #include "pve/guest.h"
+#include "pve/holder.h"
 #include "pve/vgpuuse.h"
 
 #define VFIO_DEVICE "anon_inode:[vfio-device]"
@@ -188,16 +189,49 @@ static void read_cmdline(pid_t pid, void *arg)
 	free(cmdline.data);
 }
 
-static void see_pve_uuids(struct search *s)
+static void add_vm(struct search *s, size_t instance, uint32_t vmid, pid_t pid, char *what)
+{
+	add_use(s, instance, VGPUUSE_PVE, pid, what);
+	for (size_t i = 0; i < s->n; i++) {
+		struct vgpuuse *u = &s->uses[i];
+
+		if (u->instance == instance && u->pid == pid && !u->owner)
+			u->owner = xasprintf("qemu/%u", vmid);
+	}
+}
+
+/* A VM that PVE starts just now has its devices before it has a process. */
+static void see_reservations(struct search *s, size_t instance, uint32_t vmid)
+{
+	struct reservation *r = NULL;
+	struct pciaddr addr;
+	size_t n = 0;
+	bool is_vf = pciaddr_parse(s->v->instances[instance].id, &addr);
+
+	if (reservations_read(&r, &n) < 0)
+		return;
+	for (size_t i = 0; i < n; i++)
+		if ((is_vf ? pciaddr_compare(&r[i].addr, &addr) == 0 : r[i].vmid == vmid) &&
+		    reservation_is_held(&r[i])) {
+			add_vm(s, instance, r[i].vmid, r[i].pid, xstrdup("reserved by PVE"));
+			break;
+		}
+	free(r);
+}
+
+static void see_pve(struct search *s)
 {
 	for (size_t i = 0; i < s->v->n_instances; i++) {
 		struct guest_id id = { .kind = GUEST_QEMU };
 		unsigned hostpci;
 		pid_t pid = 0;
 
-		if (mdev_pve_uuid_parse(s->v->instances[i].id, &hostpci, &id.vmid) &&
-		    guest_is_running(id, &pid, NULL))
-			add_use(s, i, VGPUUSE_PVE, pid, xstrdup("PVE's UUID"));
+		if (!mdev_pve_uuid_parse(s->v->instances[i].id, &hostpci, &id.vmid))
+			id.vmid = 0;
+		if (id.vmid && guest_is_running(id, &pid, NULL))
+			add_vm(s, i, id.vmid, pid, xstrdup("PVE's UUID"));
+		else
+			see_reservations(s, i, id.vmid);
 	}
 }
 
@@ -207,12 +241,15 @@ static size_t complete(struct vgpuuse *uses, size_t n)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < n; i++) {
-		if (cgroup_owner(uses[i].pid, &uses[i].owner) >= 0 &&
-		    procfd_comm(uses[i].pid, uses[i].comm) >= 0) {
-			uses[kept++] = uses[i];
+		struct vgpuuse *u = &uses[i];
+		bool is_there = u->pid && procfd_comm(u->pid, u->comm) >= 0;
+
+		if (u->owner ? is_there || u->how == VGPUUSE_PVE :
+			       is_there && cgroup_owner(u->pid, &u->owner) >= 0) {
+			uses[kept++] = *u;
 		} else {
-			free(uses[i].owner);
-			free(uses[i].what);
+			free(u->owner);
+			free(u->what);
 		}
 	}
 	return kept;
@@ -239,7 +276,7 @@ int vgpuuse_list(const struct vgpus *v, struct vgpuuse **uses, size_t *n)
 		end_process(&s);
 		if (rc == 0)
 			rc = procfd_each_process(read_cmdline, &s);
-		see_pve_uuids(&s);
+		see_pve(&s);
 	}
 	if (rc == -ENOENT)	/* a root without processes */
 		rc = 0;

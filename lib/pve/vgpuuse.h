@@ -12,14 +12,14 @@
 enum vgpuuse_how {
 	VGPUUSE_FILE,		/* has its VFIO group or device open */
 	VGPUUSE_CMDLINE,	/* a QEMU with its UUID or address on the command line */
-	VGPUUSE_PVE,		/* PVE's own UUID of a VM that runs */
+	VGPUUSE_PVE,		/* PVE's own UUID of a VM that runs, or PVE's reservation */
 	VGPUUSE_MAYBE,		/* has a VFIO device open that may be this one's */
 };
 
 struct vgpuuse {
 	size_t instance;	/* index into v->instances */
 	enum vgpuuse_how how;
-	pid_t pid;		/* 0 when it is not known (VGPUUSE_PVE) */
+	pid_t pid;		/* 0 when it is not known: a VM that starts */
 	char comm[16];		/* "" without pid */
 	char *owner;		/* owned; "qemu/100", "unit/x.service", "-": cgroup_owner() */
 	char *what;		/* owned; "/dev/vfio/27", "command line", "PVE's UUID" */
