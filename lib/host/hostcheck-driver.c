@@ -90,8 +90,7 @@ static void check_driver(struct hostcheck *hc, const struct hostcheck_input *in,
 	else if (rivals->builtin)
 		hostcheck_tell(hc, HOSTCHECK_WARN, "driver",
 			       "a driver for it is built into the kernel; the start of the guest takes it from that",
-			       "%s is on %s (built in: %s)", name, driver ? driver : "none",
-			       rivals->builtin);
+			       "%s is on %s", name, driver ? driver : "none");
 	else
 		hostcheck_tell(hc, HOSTCHECK_TODO, "driver", hostcheck_next(in),
 			       "%s is on %s", name, driver ? driver : "none");
@@ -123,7 +122,12 @@ static void check_claim(struct hostcheck *hc, const struct hostcheck_input *in,
 	char name[PCIADDR_STRLEN];
 
 	hostcheck_name(fn->dev, name);
-	if (held && (fn->how == CARD_BY_SLOT || !rivals->first))
+	if (held && rivals->builtin)
+		hostcheck_tell(hc, HOSTCHECK_WARN, "claim",
+			       "the start of the guest takes it from that driver",
+			       "%s: %s is built into the kernel and comes before vfio-pci",
+			       name, rivals->builtin);
+	else if (held && (fn->how == CARD_BY_SLOT || !rivals->first))
 		hostcheck_tell(hc, HOSTCHECK_OK, "claim", NULL,
 			       "%s: vfio-pci takes it by %s%s%s", name, way,
 			       rivals->all ? " before " : "",
