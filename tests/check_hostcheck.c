@@ -133,7 +133,7 @@ START_TEST(before_and_after)
 	run("01:00.0", false);
 	expect(HOSTCHECK_OK, "iommu", "dmar0", NULL);
 	expect(HOSTCHECK_OK, "interrupts", "remapped", NULL);
-	expect(HOSTCHECK_OK, "group", "14 holds the card's functions", NULL);
+	expect(HOSTCHECK_OK, "group", "14 holds 0000:01:00.0, 0000:01:00.1", NULL);
 	expect(HOSTCHECK_TODO, "driver", "0000:01:00.0 is on nouveau", "vfio-setup apply, then reboot");
 	expect(HOSTCHECK_TODO, "claim", "0000:01:00.0: taken at boot by nouveau, nvidiafb", "apply");
 	expect(HOSTCHECK_TODO, "claim", "0000:01:00.1: taken at boot by snd_hda_intel", "apply");
@@ -256,8 +256,8 @@ static const struct {
 	{ "010802", "nvme", HOSTCHECK_FAIL, "14 holds 0000:06:00.0 (disk, driver nvme), too" },
 	{ "020000", "igc", HOSTCHECK_FAIL, "0000:06:00.0 (network card, driver igc)" },
 	{ "0c0330", "xhci_hcd", HOSTCHECK_WARN, "0000:06:00.0 (USB controller" },
-	{ "010802", NULL, HOSTCHECK_OK, "14 holds the card's functions and nothing of the host" },
-	{ "010802", "vfio-pci", HOSTCHECK_OK, "14 holds the card's functions" },
+	{ "010802", NULL, HOSTCHECK_OK, "14 holds 0000:01:00.0, 0000:01:00.1 and nothing of the host" },
+	{ "010802", "vfio-pci", HOSTCHECK_OK, "14 holds 0000:01:00.0, 0000:01:00.1" },
 };
 
 START_TEST(members_of_the_group)

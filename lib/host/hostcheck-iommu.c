@@ -150,6 +150,40 @@ static void check_groupless(struct hostcheck *hc, const struct hostcheck_input *
 		       is_due ? " without intel_iommu=on" : "");
 }
 
+/* "0000:01:00.0, 0000:01:00.1": what is given away of a group, allocated. */
+static char *members_text(const struct cards *cards, int group)
+{
+	char *all = NULL;
+
+	for (size_t i = 0; i < cards->n; i++) {
+		char name[PCIADDR_STRLEN], *longer;
+
+		if (cards->fns[i].dev->iommu_group != group)
+			continue;
+		hostcheck_name(cards->fns[i].dev, name);
+		longer = all ? xasprintf("%s, %s", all, name) : xstrdup(name);
+		free(all);
+		all = longer;
+	}
+	return all;
+}
+
+static void check_group(struct hostcheck *hc, const struct cards *cards, int group)
+{
+	_cleanup_free_ char *members = NULL;
+	bool alone = true;
+
+	for (size_t i = 0; i < cards->n_mates; i++)
+		if (cards->mates[i]->iommu_group == group &&
+		    check_mate(hc, cards->mates[i]))
+			alone = false;
+	if (!alone)
+		return;
+	members = members_text(cards, group);
+	hostcheck_tell(hc, HOSTCHECK_OK, "group", NULL,
+		       "%d holds %s and nothing of the host", group, members);
+}
+
 static void check_groups(struct hostcheck *hc, const struct hostcheck_input *in,
 			 const struct hostcheck_facts *facts)
 {
@@ -157,30 +191,14 @@ static void check_groups(struct hostcheck *hc, const struct hostcheck_input *in,
 
 	for (size_t i = 0; i < cards->n; i++) {
 		int group = cards->fns[i].dev->iommu_group;
-		size_t members = 0;
-		bool seen = false, alone = true;
+		bool seen = false;
 
-		if (group < 0) {
+		for (size_t k = 0; k < i; k++)
+			seen = seen || cards->fns[k].dev->iommu_group == group;
+		if (group < 0)
 			check_groupless(hc, in, facts, cards->fns[i].dev);
-			continue;
-		}
-		for (size_t k = 0; k < cards->n; k++) {
-			if (cards->fns[k].dev->iommu_group != group)
-				continue;
-			seen = seen || k < i;
-			members++;
-		}
-		if (seen)
-			continue;
-		for (size_t k = 0; k < cards->n_mates; k++) {
-			if (cards->mates[k]->iommu_group == group &&
-			    check_mate(hc, cards->mates[k]))
-				alone = false;
-		}
-		if (alone)
-			hostcheck_tell(hc, HOSTCHECK_OK, "group", NULL,
-				       "%d holds %s and nothing of the host", group,
-				       members == 1 ? "this function" : "the card's functions");
+		else if (!seen)
+			check_group(hc, cards, group);
 	}
 }
 
