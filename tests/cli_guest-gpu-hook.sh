@@ -273,6 +273,23 @@ hook 0 105 post-stop
 calls 'vfio-bind --one --to host 0000:05:00.0'
 said 'not all of 0000:05:00.0 went back'
 
+# Another VM has reserved it meanwhile; a reservation that is over does not count
+for line in "106 time:$(($(date +%s) + 60)) taken" "106 pid:4711 taken" "105 time:$(($(date +%s) + 60)) free" \
+	"106 time:$(($(date +%s) - 60)) free"; do
+	host "reserved by $line"
+	conf 'post-stop = host'
+	hook 0 105 post-start
+	printf '0000:04:00.0 106 pid:1\n0000:05:00.0 %s\n' "${line% *}" >"$r/run/qemu-server/pci-id-reservations"
+	hook 0 105 post-stop
+	case $line in
+	*taken)
+		calls ''
+		said 'another VM has them by now'
+		;;
+	*) calls 'vfio-bind --one --to host 0000:05:00.0' ;;
+	esac
+done
+
 # ---- other phases, wrong use
 host other
 hook 0 100 mid-flight

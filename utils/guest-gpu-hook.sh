@@ -111,6 +111,15 @@ pre_stop() {
 	fi
 }
 
+# Is one of these functions another VM's by now? PVE 8 runs post-stop a while after
+# the stop, and PVE reserves before it binds.
+is_taken() {
+	[ -r "$root/run/qemu-server/pci-id-reservations" ] || return 1
+	awk -v addrs=" $* " -v vmid="$vmid" -v now="$(date +%s)" '
+		index(addrs, " " $1 " ") && $2 != vmid && ($3 ~ /^pid:/ || substr($3, 6) + 0 > now) { taken = 1 }
+		END { exit !taken }' "$root/run/qemu-server/pci-id-reservations"
+}
+
 post_stop() {
 	# The backup hook puts back what a backup took. PVE 8 may get here after the
 	# job has unlocked the guest.
@@ -127,7 +136,9 @@ post_stop() {
 		fi
 		# shellcheck disable=SC2046 # one address a word
 		set -- $(tr , ' ' <"$dir/$vmid.gpus")
-		if [ $# -gt 0 ] && ! vfio-bind --one --to host "$@" 2>&1; then
+		if [ $# -gt 0 ] && is_taken "$@"; then
+			say "$*: another VM has them by now: they stay with vfio-pci"
+		elif [ $# -gt 0 ] && ! vfio-bind --one --to host "$@" 2>&1; then
 			say "not all of $* went back to the host (reason above)"
 		fi
 	fi
