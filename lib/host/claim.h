@@ -29,7 +29,7 @@ char *claim_modalias(const struct pcidev *dev);
 
 /*
  * Look up the functions in the modules of every installed kernel, so that a
- * boot of another one finds all that it needs. What modprobe.d says does not count.
+ * boot of another one finds all that it needs. Of modprobe.d only aliases count.
  * 0, or -ENOENT when no kernel with modules is installed (n = 0 then).
  */
 int claims_read(const struct cards *cards, struct claims *claims);
