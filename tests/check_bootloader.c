@@ -126,6 +126,8 @@ START_TEST(test_detect)
 	ck_assert_int_eq(b.pbt, hosts[_i].pbt);
 	ck_assert_int_eq(b.kernel_install, hosts[_i].kernel_install);
 	ck_assert_int_eq(b.guessed, hosts[_i].guessed);
+	/* Only where all are skipped is none there. */
+	ck_assert_int_eq(b.no_esp, hosts[_i].status && strcmp(hosts[_i].status, "WARN: skipping") == 0);
 	bootloader_done(&b);
 }
 END_TEST

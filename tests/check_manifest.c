@@ -181,6 +181,7 @@ START_TEST(test_done)
 	log = tree();
 	ck_assert_ptr_nonnull(strstr(log, "./etc/modprobe.d/ours.conf f 644"));
 	ck_assert_ptr_nonnull(strstr(log, "./etc/a/b/script f 755"));
+	ck_assert_ptr_nonnull(strstr(log, "./var/lib/pve-gpu-utils d 700"));
 	ck_assert_ptr_nonnull(strstr(log, "./var/lib/pve-gpu-utils/vfio-setup d 700"));
 	ck_assert_ptr_nonnull(strstr(log, "vfio-setup/manifest f 600"));
 	ck_assert_ptr_null(strstr(log, "old.conf"));
@@ -324,7 +325,7 @@ START_TEST(test_every_call_kills)
 			teardown();
 			setup();
 		} else {
-			char *state = strstr(now, "./var/lib/pve-gpu-utils d 755\n");
+			char *state = strstr(now, "./var/lib/pve-gpu-utils d 700\n");
 
 			/* Killed before anything was written down: an empty folder may stay. */
 			if (state)

@@ -156,7 +156,7 @@ update-grub
 # "quiet" was there before.
 grep -qx 'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT iommu=pt"' \
 	"$root/etc/default/grub.d/pve-gpu-utils.cfg" || fail "the drop-in of GRUB"
-[ "$(stat -c %a "$state" "$state/manifest" "$modprobe" | tr '\n' ' ')" = "700 600 644 " ] || fail "modes"
+[ "$(stat -c %a "${state%/*}" "$state" "$state/manifest" "$modprobe" | tr '\n' ' ')" = "700 700 600 644 " ] || fail "modes"
 [ ! -e "$state/journal" ] || fail "a journal is left"
 grep -qx "root=/dev/sda1 ro quiet" "$cmdline" || fail "the left-over cmdline is touched"
 tree >"$dir/applied"
@@ -186,6 +186,14 @@ set_up 0 vfio-setup undo
 has "nothing to change"
 ran ""
 unchanged "undo again"
+
+# --- a file of GRUB's that forgets ours --------------------------------------------
+mkdir "$root/etc/default/grub.d"
+echo 'GRUB_CMDLINE_LINUX_DEFAULT="quiet splash"' >"$root/etc/default/grub.d/zz.cfg"
+set_up 0 vfio-setup apply -n --gpu 01:00.0 --cmdline iommu=pt
+says "/etc/default/grub.d/zz.cfg:1 sets GRUB_CMDLINE_LINUX_DEFAULT anew"
+set_up 1 vfio-setup check --gpu 01:00.0 --cmdline iommu=pt
+grep -q "^warn	boot	/etc/default/grub.d/zz.cfg:1 sets" "$dir/out" || fail "check: a reset"
 
 # --- another card in the slot -----------------------------------------------------
 fresh
@@ -287,6 +295,11 @@ tree >"$dir/start"
 set_up 65 vfio-setup apply --gpu 01:00.0 --cmdline iommu=pt
 says "/etc/kernel/cmdline: more than one line"
 unchanged "two lines"
+echo quiet >"$cmdline"
+tree >"$dir/start"
+set_up 65 vfio-setup apply --gpu 01:00.0 --cmdline iommu=pt
+says "/etc/kernel/cmdline: has no root="
+unchanged "a command line without root="
 rm "$cmdline"
 tree >"$dir/start"
 set_up 0 vfio-setup apply --gpu 01:00.0 --cmdline iommu=pt
@@ -303,22 +316,38 @@ pbt
 rm "$bin/proxmox-boot-tool"
 set_up 74 vfio-setup apply --gpu 01:00.0 --cmdline iommu=pt
 says "which boot loader is in use is not clear"
-# An ESP that is not there.
+# The ESP is not there: nothing is begun, or all is taken back.
 pbt
+stand_in proxmox-boot-tool 'echo "WARN: /dev/disk/by-uuid/8357-FBD5 does not exist - skipping"'
+set_up 74 vfio-setup apply --gpu 01:00.0 --cmdline iommu=pt
+says "no EFI system partition of /etc/kernel/proxmox-boot-uuids is there"
+ran ""
+unchanged "no ESP"
+set_up 69 vfio-setup check --gpu 01:00.0
+grep -q "^fail	boot	no EFI system partition" "$dir/out" || fail "check: no ESP"
 stand_in proxmox-boot-tool 'case $1 in
 status) echo "8357-FBD5 is configured with: uefi (versions: 6.8)" ;;
 *) echo "WARN: /dev/disk/by-uuid/8357-FBD5 does not exist - skipping" ;;
 esac'
 set_up 74 vfio-setup apply --gpu 01:00.0 --cmdline iommu=pt
 says "every EFI system partition was skipped"
+says "everything is as it was before"
+unchanged "the ESP went away"
+# It cannot be made effective, nor taken back: the next run does it.
+stand_in proxmox-boot-tool 'case $1 in
+status) echo "8357-FBD5 is configured with: uefi (versions: 6.8)" ;;
+*) exit 1 ;;
+esac'
+set_up 74 vfio-setup apply --gpu 01:00.0 --cmdline iommu=pt
+says "/usr/sbin/proxmox-boot-tool refresh: exit status 1"
 says "not all could be put back"
 grep -qx "root=/dev/sda1 ro quiet" "$cmdline" || fail "the words are still there"
 set_up 1 vfio-setup check --gpu 01:00.0
 has "an earlier run did not end"
-stand_in proxmox-boot-tool 'echo "8357-FBD5 is configured with: uefi (versions: 6.8)"'
+stand_in proxmox-boot-tool 'echo "8357-FBD5 is configured with: uefi (versions: 6.8.12-1-pve)"'
 set_up 0 vfio-setup undo
 has "run again /usr/sbin/proxmox-boot-tool refresh"
-unchanged "the ESP came back"
+unchanged "refresh works again"
 
 # --- failing, killed, locked out ------------------------------------------------------------
 fresh

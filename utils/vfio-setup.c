@@ -87,7 +87,8 @@ static int heal(struct strlist *made, bool dry_run)
 	if (rc == 0 || rc == 1)
 		return EX_OK;
 	if (rc == -EBADMSG)
-		say(TRANSACTION_JOURNAL ": not complete; compare the files it names, then remove it");
+		say(TRANSACTION_JOURNAL
+		    ": not complete; compare the files it names, then remove it");
 	else
 		say("not all could be put back; when the cause is gone, run vfio-setup again");
 	return rc == -EBADMSG ? EX_DATAERR : setupreport_step_exit(rc);
@@ -107,7 +108,8 @@ static int carry_out(struct setup *s)
 }
 
 /* Say whether a boot is needed and, when asked to, start it. */
-static int end_with_boot(const struct setup *s, const struct opts *o, bool changed, bool undo)
+static int end_with_boot(const struct setup *s, const struct opts *o, bool changed,
+			 bool undo)
 {
 	static char *words[] = { (char *)"/usr/bin/systemctl", (char *)"reboot" };
 	const struct strlist reboot = { words, ARRAY_SIZE(words), 0 };
@@ -169,6 +171,11 @@ static int change(const struct opts *o, bool undo, struct strlist *made)
 	changed = setup_has_changes(&s);
 	if (code == EX_OK && changed)
 		say_warnings(&s);
+	if (code == EX_OK && s.t.cmds.n && s.loader.no_esp) {
+		say("no EFI system partition of %s is there: see 'proxmox-boot-tool status'",
+		    BOOTLOADER_PBT_UUIDS);
+		code = EX_IOERR;
+	}
 	if (code == EX_OK && o->dry_run)
 		setupreport_plan(&s.t);
 	else if (code == EX_OK && s.t.to.n)
@@ -250,8 +257,9 @@ static int do_check(const struct opts *o)
 		setupcheck_run(&s, &o->request, &hc);
 		rc = guestcheck_run(add_guest_line, &hc);
 		if (rc < 0)
-			add_guest_line(false, xasprintf("cannot be read: %s", strerror(-rc)), NULL,
-				       &hc);
+			add_guest_line(false,
+				       xasprintf("cannot be read: %s", strerror(-rc)),
+				       NULL, &hc);
 		code = setupreport_check(&hc, &o->record);
 		if (code == EX_OK)
 			code = hostcheck_exit(&hc);
@@ -275,7 +283,8 @@ static int run(struct opts *o, int n, char **operands)
 		say("%s: not a command", command);
 		return msg_usage_error();
 	}
-	if (strcmp(command, "undo") == 0 && (!request_is_empty(&o->request) || o->request.early)) {
+	if (strcmp(command, "undo") == 0 &&
+	    (!request_is_empty(&o->request) || o->request.early)) {
 		say("undo takes back all that apply did: no cards, words or modules are given to it");
 		return msg_usage_error();
 	}
@@ -313,8 +322,9 @@ int main(int argc, char *argv[])
 	const char *wrong = NULL;
 	int c, code;
 
-	while (!wrong && (c = getopt_long(argc, argv, RECORD_SHORTOPTS "R:ab:c:efg:i:nqvhV", longopts,
-				NULL)) != -1) {
+	while (!wrong &&
+	       (c = getopt_long(argc, argv, RECORD_SHORTOPTS "R:ab:c:efg:i:nqvhV",
+				longopts, NULL)) != -1) {
 		switch (c) {
 		case 'R': root_set(optarg); break;
 		case 'a': o.request.all_gpus = true; break;

@@ -13,7 +13,8 @@
 
 enum { ENTRY_MAX = 4 * 1024 * 1024, EFIVAR_MAX = 4096 };
 
-#define LOADER_INFO "/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+#define LOADER_INFO                                                                      \
+	"/sys/firmware/efi/efivars/LoaderInfo-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 
 static const char *const ENTRIES[] = {
 	"/efi/loader/entries/*.conf",
@@ -75,7 +76,8 @@ static const char *after_word(const char *line, const char *const words[], size_
 	for (size_t i = 0; i < n; i++) {
 		size_t len = strlen(words[i]);
 
-		if (strncmp(line, words[i], len) == 0 && (line[len] == ' ' || line[len] == '\t'))
+		if (strncmp(line, words[i], len) == 0 &&
+		    (line[len] == ' ' || line[len] == '\t'))
 			return line + len;
 	}
 	return NULL;
@@ -88,7 +90,8 @@ static char *find_line(char *text, const char *const words[], size_t n)
 		const char *rest = after_word(line, words, n);
 		_cleanup_free_ char *root = rest ? cmdline_value(rest, "root") : NULL;
 
-		if (root && !cmdline_has(rest, "single") && !cmdline_has(rest, "recovery"))
+		if (root && !cmdline_has(rest, "single") &&
+		    !cmdline_has(rest, "recovery"))
 			return xstrdup(rest);
 	}
 	return NULL;
@@ -100,7 +103,8 @@ char *bootentry_grub_line(bool on_esp)
 	struct strlist paths = { 0 };
 	char *line = NULL;
 
-	find_files(on_esp ? "/var/tmp/espmounts/*/grub/grub.cfg" : "/boot/grub/grub.cfg", &paths);
+	find_files(on_esp ? "/var/tmp/espmounts/*/grub/grub.cfg" : "/boot/grub/grub.cfg",
+		   &paths);
 	for (size_t i = 0; !line && i < paths.n; i++) {
 		_cleanup_free_ char *text = readfile_string(paths.s[i], ENTRY_MAX);
 

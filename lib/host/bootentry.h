@@ -16,7 +16,7 @@ enum bootentry_loader { BOOTENTRY_UNKNOWN, BOOTENTRY_GRUB, BOOTENTRY_SYSTEMD_BOO
  */
 enum bootentry_loader bootentry_running_loader(void);
 
-/* Is there a loader entry on a file system that is mounted at /efi, /boot/efi or /boot? */
+/* Is there a loader entry at /efi, /boot/efi or /boot, where ESPs are mounted? */
 bool bootentry_has_entries(void);
 
 /*

@@ -66,11 +66,14 @@ static int detect_pbt(struct bootloader *b)
 	/* One ESP that is not there makes it fail; what it says of the others counts. */
 	if (exists(BOOTLOADER_PBT) || !root_is_host())
 		hostcmd_ask(&argv, &lines);
-	for (size_t i = 0; i < lines.n; i++)
+	for (size_t i = 0; i < lines.n; i++) {
 		take_status(b, lines.s[i]);
+		b->no_esp = b->no_esp || strstr(lines.s[i], "skipping");
+	}
 	strlist_done(&lines);
 	strlist_done(&argv);
 	b->guessed = !b->grub && !b->cmdline_file;
+	b->no_esp = b->no_esp && b->guessed;
 	if (b->guessed) {
 		b->grub = b->cmdline_file = true;
 		b->evidence = xstrdup(BOOTLOADER_PBT_UUIDS
@@ -81,8 +84,9 @@ static int detect_pbt(struct bootloader *b)
 					b->cmdline_file && b->grub ? ", " : "",
 					b->grub ? "grub" : "");
 	}
-	b->name = xasprintf("%s%s%s by proxmox-boot-tool", b->cmdline_file ? "systemd-boot" : "",
-			    b->cmdline_file && b->grub ? " and " : "", b->grub ? "GRUB" : "");
+	b->name = xasprintf(
+		"%s%s%s by proxmox-boot-tool", b->cmdline_file ? "systemd-boot" : "",
+		b->cmdline_file && b->grub ? " and " : "", b->grub ? "GRUB" : "");
 	return 0;
 }
 
@@ -103,7 +107,8 @@ static int detect_debian(struct bootloader *b)
 	b->guessed = grub && entries;
 	if (!grub && !entries) {
 		b->name = xstrdup("none known");
-		b->evidence = xstrdup("neither update-grub with /etc/default/grub nor loader entries");
+		b->evidence = xstrdup(
+			"neither update-grub with /etc/default/grub nor loader entries");
 		return -ENOENT;
 	}
 	b->name = xasprintf("%s%s%s", entries ? "systemd-boot by kernel-install" : "",

@@ -21,9 +21,10 @@ struct bootloader {
 	bool cmdline_file;	/* words come from /etc/kernel/cmdline: systemd-boot */
 	bool pbt;		/* ESPs are kept in step by proxmox-boot-tool */
 	bool kernel_install;	/* loader entries are written by kernel-install(8) */
-	bool guessed;		/* proxmox-boot-tool status told nothing: both are served */
-	char *name;		/* owned; "GRUB", "systemd-boot by proxmox-boot-tool", … */
-	char *evidence;		/* owned; what tells so: "proxmox-boot-tool status: uefi" */
+	bool guessed;		/* not clear which is in use: both are served */
+	bool no_esp;		/* proxmox-boot-tool skips all of its ESPs */
+	char *name;		/* owned; "GRUB", "systemd-boot by …", "none known" */
+	char *evidence;		/* owned; what tells so */
 };
 
 /*
@@ -43,7 +44,7 @@ void bootloader_done(struct bootloader *b);
 /* The commands that make new words effective at the next boot, added to *cmds. */
 void bootloader_commands(const struct bootloader *b, struct hostcmds *cmds);
 
-/* The same for the initramfs: update-initramfs or dracut, nothing where there is neither. */
+/* The same for the initramfs: update-initramfs or dracut; nothing without either. */
 void bootloader_initramfs_commands(struct hostcmds *cmds);
 
 /* How far a word of the command line has come. */

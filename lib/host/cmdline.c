@@ -8,9 +8,10 @@
 #include "base/xalloc.h"
 #include "host/cmdline.h"
 
-/* What has no meaning for GRUB's shell, for sh inside double quotes and for the kernel. */
-static const char PLAIN[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-			    "-_.,:=/+@%*!~^#?[]";
+/* What means nothing to GRUB's shell, to sh inside double quotes and to the kernel. */
+static const char PLAIN[] =
+	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+	"-_.,:=/+@%*!~^#?[]";
 
 const char *cmdline_word_error(const char *word)
 {
@@ -197,7 +198,7 @@ char *cmdline_remove(const char *text, const struct strlist *words)
 				last = w;
 		if (last.end == 0)
 			continue;
-		/* One blank came with it: the one before it, for the first word the one behind. */
+		/* One blank came with it: the one before, or behind the first word. */
 		if (last.start > 0 && out[last.start - 1] != '\n')
 			last.start--;
 		else if (out[last.end] == ' ')

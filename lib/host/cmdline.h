@@ -27,7 +27,7 @@ void cmdline_split(const char *text, struct strlist *words);
 /* Is word one of them, as a whole? */
 bool cmdline_has(const char *text, const char *word);
 
-/* Value of the last "key=VALUE" before "--", allocated ("" without a value); NULL when there is none. */
+/* Value of the last "key=VALUE" before "--", allocated ("" for "key"); NULL without one. */
 char *cmdline_value(const char *text, const char *key);
 
 /*

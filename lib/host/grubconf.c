@@ -15,7 +15,8 @@
 
 enum { GRUB_FILE_MAX = 1024 * 1024 };
 
-static const char ALWAYS[] = "GRUB_CMDLINE_LINUX", NORMAL[] = "GRUB_CMDLINE_LINUX_DEFAULT";
+static const char ALWAYS[] = "GRUB_CMDLINE_LINUX",
+		  NORMAL[] = "GRUB_CMDLINE_LINUX_DEFAULT";
 
 /* One assignment under way. */
 struct value {
@@ -43,11 +44,12 @@ static const char *put_variable(struct value *v, const char *s)
 		v->unclear = true;
 		return s + 1;
 	}
-	if (strlen(NORMAL) == (size_t)(end - name) && strncmp(name, NORMAL, strlen(NORMAL)) == 0) {
+	if (strlen(NORMAL) == (size_t)(end - name) &&
+	    strncmp(name, NORMAL, strlen(NORMAL)) == 0) {
 		fputs(v->g->normal, v->out);
 		v->uses_normal = true;
-	} else if (strlen(ALWAYS) == (size_t)(end - name)
-		   && strncmp(name, ALWAYS, strlen(ALWAYS)) == 0) {
+	} else if (strlen(ALWAYS) == (size_t)(end - name) &&
+		   strncmp(name, ALWAYS, strlen(ALWAYS)) == 0) {
 		fputs(v->g->always, v->out);
 	} else {
 		v->unclear = true;
@@ -86,7 +88,7 @@ static const char *put_shell_word(struct value *v, const char *s)
 	return s;
 }
 
-/* Take the assignment at s if it is one of the two; returns what follows, NULL for none. */
+/* Take one of the two assignments at s; returns what follows, NULL for none. */
 static const char *take_assignment(struct grubconf *g, const char *s, bool *reset)
 {
 	struct value v = { .g = g };

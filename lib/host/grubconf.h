@@ -15,9 +15,9 @@
 
 struct grubconf {
 	char *always;		/* owned; value of GRUB_CMDLINE_LINUX, "" when unset */
-	char *normal;		/* owned; of GRUB_CMDLINE_LINUX_DEFAULT: not in recovery entries */
-	bool unclear;		/* a value has $(…), `…` or a variable that is not one of these */
-	char *reset;		/* owned; "FILE:LINE" that sets it anew after our file, NULL */
+	char *normal;		/* owned; of GRUB_CMDLINE_LINUX_DEFAULT */
+	bool unclear;		/* a value has $(…), `…` or another variable */
+	char *reset;		/* owned; "FILE:LINE", after our file, that forgets it; NULL */
 };
 
 /*

@@ -60,7 +60,8 @@ bool hostcmd_are_run(void)
 
 char *hostcmd_text(const struct strlist *argv)
 {
-	char *text = hostcmd_are_run() ? xstrdup("") : xasprintf("chroot %s ", root_dir());
+	char *text =
+		hostcmd_are_run() ? xstrdup("") : xasprintf("chroot %s ", root_dir());
 
 	for (size_t i = 0; i < argv->n; i++) {
 		char *longer = xasprintf("%s%s%s", text, i ? " " : "", argv->s[i]);
@@ -84,6 +85,10 @@ static const char **exec_argv(const struct strlist *argv, char **own)
 		*own = xasprintf("%s%s", stand_ins(), name);
 		out[0] = *own;
 		setenv("PVE_GPU_ROOT", root_dir(), 1);
+	} else {
+		/* "su" leaves a user's path, where half of what they call is missing. */
+		setenv("PATH",
+		       "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
 	}
 	return out;
 }
@@ -135,7 +140,9 @@ static void keep_line(const char *line, void *arg)
 
 int hostcmd_ask(const struct strlist *argv, struct strlist *lines)
 {
-	const struct spawn_opts opts = { .timeout = ASK_TIMEOUT, .line = keep_line, .arg = lines };
+	const struct spawn_opts opts = { .timeout = ASK_TIMEOUT,
+					 .line = keep_line,
+					 .arg = lines };
 	_cleanup_free_ const char **args = NULL;
 	_cleanup_free_ char *own = NULL;
 

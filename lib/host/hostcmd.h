@@ -26,7 +26,7 @@ void hostcmds_done(struct hostcmds *l);
  */
 bool hostcmd_are_run(void);
 
-/* "/usr/sbin/update-initramfs -u -k all", after "chroot ROOT " when it is not run. Allocated. */
+/* "/usr/sbin/update-grub", after "chroot ROOT " when it is not run; allocated. */
 char *hostcmd_text(const struct strlist *argv);
 
 /*

@@ -33,10 +33,10 @@ char *hostrecord_end(struct hostrecord_writer *w);
 /* Take one record: 0, or -EBADMSG for one that does not belong there. */
 typedef int hostrecord_handler(void *arg, char *const fields[], size_t n);
 
-/* Hand every record to take. 0, or -EBADMSG for a text without its end or a bad record. */
+/* Hand every record to take. 0, or -EBADMSG for a bad record or no end. */
 int hostrecord_read(const char *text, hostrecord_handler *take, void *arg);
 
-/* A file's content as two fields: mode ("644", "-" for no file) and ":BYTES"; allocated. */
+/* A file as two fields: mode ("644", "-" for no file) and ":BYTES"; allocated. */
 char *hostrecord_mode(const struct hostfile *f);
 char *hostrecord_data(const struct hostfile *f);
 

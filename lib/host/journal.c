@@ -19,7 +19,8 @@
 
 enum { JOURNAL_MAX = 16 * 1024 * 1024 };
 
-static const char *const STATE_PARENTS[] = { "/var", "/var/lib", "/var/lib/pve-gpu-utils" };
+static const char *const STATE_PARENTS[] = { "/var", "/var/lib",
+					     "/var/lib/pve-gpu-utils" };
 
 int journal_write(const struct transaction *t)
 {
@@ -166,13 +167,16 @@ static bool is_there(const char *path)
 /* The folder itself is locked: no file of our own is left when all is undone. */
 static int lock_folder(const char *full)
 {
+	_cleanup_free_ char *parent = root_path("/var/lib/pve-gpu-utils");
 	_cleanup_close_ int fd = -1;
 	struct stat locked, there;
 	int out;
 
 	for (;;) {
-		int rc = atomicfile_mkdir(full);
+		int rc = atomicfile_mkdir(parent);
 
+		if (rc == 0)
+			rc = atomicfile_mkdir(full);
 		if (rc < 0)
 			return rc;
 		fd = open(full, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

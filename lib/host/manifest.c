@@ -14,14 +14,14 @@ enum { MANIFEST_MAX = 16 * 1024 * 1024 };
 
 static const char VERSION_LINE[] = "1";
 
-static int take_option(struct setup_request *r, const char *name, const char *value)
+static bool take_option(struct setup_request *r, const char *name, const char *value)
 {
 	if (strcmp(name, "all-gpus") == 0)
 		r->all_gpus = true;
 	else if (strcmp(name, "early") == 0)
 		r->early = true;
 	else if (!value)
-		return -EBADMSG;
+		return false;
 	else if (strcmp(name, "gpu") == 0)
 		strlist_add(&r->gpus, value);
 	else if (strcmp(name, "id") == 0)
@@ -31,11 +31,11 @@ static int take_option(struct setup_request *r, const char *name, const char *va
 	else if (strcmp(name, "blacklist") == 0)
 		strlist_add(&r->blacklist, value);
 	else
-		return -EBADMSG;
-	return 0;
+		return false;
+	return true;
 }
 
-static int take_file(struct manifest *m, char *const fields[])
+static bool take_file(struct manifest *m, char *const fields[])
 {
 	struct hostfile f = { 0 };
 	bool good = fields[1] && hostrecord_take_file(fields[2], fields[3], &f) && f.data;
@@ -43,46 +43,50 @@ static int take_file(struct manifest *m, char *const fields[])
 	if (good)
 		hostfiles_add(&m->files, fields[1], f.data, f.mode);
 	free(f.data);
-	return good ? 0 : -EBADMSG;
+	return good;
 }
 
-static int take_cmdline(struct manifest *m, char *const fields[])
+static bool take_cmdline(struct manifest *m, char *const fields[])
 {
 	struct hostfile *f;
 
 	if (!fields[1])
-		return -EBADMSG;
+		return false;
 	f = strcmp(fields[1], "before") == 0 ? &m->before : &m->after;
 	if (f->path || !hostrecord_take_file(fields[2], fields[3], f))
-		return -EBADMSG;
+		return false;
 	f->path = xstrdup("/etc/kernel/cmdline");
-	return 0;
+	return true;
+}
+
+static bool take_string(struct manifest *m, const char *kind, const char *value)
+{
+	struct strlist *l = strcmp(kind, "word") == 0 ? &m->words :
+			    strcmp(kind, "dir") == 0 ? &m->dirs :
+			    strcmp(kind, "card") == 0 ? &m->cards : NULL;
+
+	if (l)
+		strlist_add(l, value);
+	return l;
 }
 
 static int take_record(void *arg, char *const fields[], size_t n)
 {
 	struct manifest *m = arg;
 	const char *kind = fields[0];
+	bool good = false;
 
 	if (strcmp(kind, "version") == 0)
-		return n == 2 && fields[1] && strcmp(fields[1], VERSION_LINE) == 0 ? 0 : -EBADMSG;
-	if (strcmp(kind, "option") == 0)
-		return n == 3 && fields[1] ? take_option(&m->request, fields[1], fields[2]) : -EBADMSG;
-	if (strcmp(kind, "file") == 0)
-		return n == 4 ? take_file(m, fields) : -EBADMSG;
-	if (strcmp(kind, "cmdline") == 0)
-		return n == 4 ? take_cmdline(m, fields) : -EBADMSG;
-	if (n != 2 || !fields[1])
-		return -EBADMSG;
-	if (strcmp(kind, "word") == 0)
-		strlist_add(&m->words, fields[1]);
-	else if (strcmp(kind, "dir") == 0)
-		strlist_add(&m->dirs, fields[1]);
-	else if (strcmp(kind, "card") == 0)
-		strlist_add(&m->cards, fields[1]);
-	else
-		return -EBADMSG;
-	return 0;
+		good = n == 2 && fields[1] && strcmp(fields[1], VERSION_LINE) == 0;
+	else if (strcmp(kind, "option") == 0)
+		good = n == 3 && fields[1] && take_option(&m->request, fields[1], fields[2]);
+	else if (strcmp(kind, "file") == 0)
+		good = n == 4 && take_file(m, fields);
+	else if (strcmp(kind, "cmdline") == 0)
+		good = n == 4 && take_cmdline(m, fields);
+	else if (n == 2 && fields[1])
+		good = take_string(m, kind, fields[1]);
+	return good ? 0 : -EBADMSG;
 }
 
 int manifest_parse(const char *text, struct manifest *m)
@@ -90,7 +94,9 @@ int manifest_parse(const char *text, struct manifest *m)
 	int rc;
 
 	*m = (struct manifest){ 0 };
-	rc = strncmp(text, "version\t", 8) == 0 ? hostrecord_read(text, take_record, m) : -EBADMSG;
+	rc = -EBADMSG;
+	if (strncmp(text, "version\t", 8) == 0)
+		rc = hostrecord_read(text, take_record, m);
 	if (rc == 0 && !m->before.path != !m->after.path)
 		rc = -EBADMSG;
 	if (rc < 0)
@@ -118,13 +124,15 @@ void manifest_done(struct manifest *m)
 	strlist_done(&m->cards);
 }
 
-static void put_options(struct hostrecord_writer *w, const char *name, const struct strlist *l)
+static void put_options(struct hostrecord_writer *w, const char *name,
+			const struct strlist *l)
 {
 	for (size_t i = 0; i < l->n; i++)
 		hostrecord_put(w, "option", name, l->s[i], NULL);
 }
 
-static void put_strings(struct hostrecord_writer *w, const char *kind, const struct strlist *l)
+static void put_strings(struct hostrecord_writer *w, const char *kind,
+			const struct strlist *l)
 {
 	for (size_t i = 0; i < l->n; i++)
 		hostrecord_put(w, kind, l->s[i], NULL);

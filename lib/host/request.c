@@ -78,7 +78,8 @@ const char *request_add(struct setup_request *r, int option, const char *value)
 
 bool request_is_empty(const struct setup_request *r)
 {
-	return !r->gpus.n && !r->ids.n && !r->all_gpus && !r->cmdline.n && !r->blacklist.n;
+	return !r->gpus.n && !r->ids.n && !r->all_gpus && !r->cmdline.n &&
+	       !r->blacklist.n;
 }
 
 bool request_equal(const struct setup_request *a, const struct setup_request *b)

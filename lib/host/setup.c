@@ -55,7 +55,8 @@ static int check_slots(const struct setup *s, bool as_applied, bool force, char 
 		_cleanup_free_ char *name = xstrndup(line, strcspn(line, " "));
 		struct pciaddr addr;
 
-		if (as_applied || (pciaddr_parse(name, &addr) && cards_has(&s->cards, &addr)))
+		if (as_applied ||
+		    (pciaddr_parse(name, &addr) && cards_has(&s->cards, &addr)))
 			strlist_add(&asked, line);
 	}
 	same = force || cards_match_record(&s->cards, &asked, error);

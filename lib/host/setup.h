@@ -37,7 +37,7 @@ struct setup {
  * when it was set up, -EEXIST a file of somebody else is in the way, or another.
  */
 
-/* Read what is applied, find the boot loader. s: zeroed before; setup_done() in any case. */
+/* Read what is applied, find the boot loader. s: zeroed; setup_done() in any case. */
 int setup_load(struct setup *s, char **error);
 
 /* Find the cards that are asked for and decide what they need. asked is copied. */
@@ -53,7 +53,7 @@ int setup_plan_undo(struct setup *s, bool force, char **error);
 /* Does the plan change anything but the manifest? */
 bool setup_has_changes(const struct setup *s);
 
-/* Is a boot needed for what is asked: a word that is not active, a function without vfio? */
+/* Is a boot needed: is a word not active, a function not with vfio? */
 bool setup_needs_boot(const struct setup *s);
 
 void setup_done(struct setup *s);

@@ -4,43 +4,49 @@
 
 #include "base/cleanup.h"
 #include "base/xalloc.h"
+#include "host/grubconf.h"
+#include "host/hostcheck-parts.h"
 #include "host/setupcheck.h"
 
 /* Find the cards; when that fails, say so and look at the host alone: false. */
-static bool choose(struct setup *s, const struct setup_request *asked, struct hostcheck *hc)
+static bool choose(struct setup *s, const struct setup_request *asked,
+		   struct hostcheck *hc)
 {
 	struct setup_request all = *asked;
-	char *error = NULL;
+	_cleanup_free_ char *error = NULL, *other = NULL;
 
 	all.force = true;
 	if (setup_choose(s, &all, &error) < 0) {
-		hostcheck_add(hc, HOSTCHECK_FAIL, "cards", error ? error : xstrdup("not found"),
-			      xstrdup("gpu-ls lists the cards; name one with --gpu"));
+		hostcheck_tell(hc, HOSTCHECK_FAIL, "cards",
+			       "gpu-ls lists the cards; name one with --gpu", "%s",
+			       error ? error : "not found");
 		request_done(&s->request);
 		cards_done(&s->cards);
 		artifacts_done(&s->artifacts);
-		error = NULL;
-		/* No card can be missing now; without a PCI bus the list stays empty. */
-		if (cards_find(&s->request, &s->cards, &error) < 0)
-			free(error);
+		/* Without a wish only a host without a PCI bus fails: the list is empty. */
+		if (cards_find(&s->request, &s->cards, &other) < 0)
+			cards_done(&s->cards);
 		return false;
 	}
-	if (request_is_empty(asked) && !cards_match_record(&s->cards, &s->old.cards, &error))
-		hostcheck_add(hc, HOSTCHECK_FAIL, "cards", error,
-			      xstrdup("another card than the one that was set up: it stays with the host; vfio-setup apply --gpu, or undo"));
+	if (request_is_empty(asked) &&
+	    !cards_match_record(&s->cards, &s->old.cards, &other))
+		hostcheck_tell(hc, HOSTCHECK_FAIL, "cards",
+			       "this card stays with the host: vfio-setup apply --gpu, or undo",
+			       "%s", other);
 	return true;
 }
 
 static void add_changes(const struct setup *s, struct hostcheck *hc)
 {
 	for (size_t i = 0; i < s->t.to.n; i++) {
-		const struct hostfile *f = &s->t.to.f[i];
+		const struct hostfile *from = &s->t.from.f[i], *to = &s->t.to.f[i];
+		const char *what = !to->data ? "to be removed" :
+				   from->data ? "to be changed" : "to be written";
 
-		if (strcmp(f->path, MANIFEST_PATH) != 0)
-			hostcheck_add(hc, HOSTCHECK_TODO, "files",
-				      xasprintf("%s: %s", f->path, !f->data ? "to be removed" :
-						s->t.from.f[i].data ? "to be changed" : "to be written"),
-				      xstrdup("vfio-setup apply (vfio-setup diff shows it)"));
+		if (strcmp(to->path, MANIFEST_PATH) != 0)
+			hostcheck_tell(hc, HOSTCHECK_TODO, "files",
+				       "vfio-setup apply (vfio-setup diff shows it)",
+				       "%s: %s", to->path, what);
 	}
 }
 
@@ -49,36 +55,59 @@ static void add_written(const struct setup *s, struct hostcheck *hc)
 	_cleanup_free_ char *words = xstrdup("");
 
 	for (size_t i = 0; i < s->old.words.n; i++) {
-		char *longer = xasprintf("%s%s%s", words, i ? " " : "; in /etc/kernel/cmdline: ",
-					 s->old.words.s[i]);
+		const char *gap = i ? " " : "; in " BOOTLOADER_CMDLINE ": ";
+		char *longer = xasprintf("%s%s%s", words, gap, s->old.words.s[i]);
 
 		free(words);
 		words = longer;
 	}
-	hostcheck_add(hc, HOSTCHECK_OK, "files",
-		      xasprintf("%zu files as apply wrote them%s", s->next.files.n, words), NULL);
+	hostcheck_tell(hc, HOSTCHECK_OK, "files", NULL, "%zu files as apply wrote them%s",
+		       s->next.files.n, words);
 }
 
-void setupcheck_run(struct setup *s, const struct setup_request *asked, struct hostcheck *hc)
+/* A file of GRUB's that is read after ours and takes no notice of it. */
+static void add_reset(const struct setup *s, struct hostcheck *hc)
+{
+	struct grubconf g;
+
+	if (!s->loader.grub || !s->words.n || grubconf_read(false, &g) < 0)
+		return;
+	if (g.reset)
+		hostcheck_tell(hc, HOSTCHECK_WARN, "boot",
+			       "our words are lost there: let it begin with $GRUB_CMDLINE_LINUX_DEFAULT",
+			       "%s sets GRUB_CMDLINE_LINUX_DEFAULT anew, after our file",
+			       g.reset);
+	grubconf_done(&g);
+}
+
+void setupcheck_run(struct setup *s, const struct setup_request *asked,
+		    struct hostcheck *hc)
 {
 	struct hostcheck_input in = { &s->cards, &s->artifacts, &s->loader, false };
 	bool nothing = request_is_empty(asked) && !s->applied;
-	char *error = NULL;
+	_cleanup_free_ char *error = NULL;
 	bool chosen = choose(s, asked, hc);
 	int rc = chosen ? setup_plan_apply(s, false, &error) : 0;
 
 	in.applied = chosen && s->applied && rc == 0 && !setup_has_changes(s);
 	hostcheck_run(hc, &in);
+	add_reset(s, hc);
+	if (s->loader.no_esp)
+		hostcheck_tell(hc, HOSTCHECK_FAIL, "boot",
+			       "nothing can be put into effect: see proxmox-boot-tool status",
+			       "no EFI system partition of %s is there", BOOTLOADER_PBT_UUIDS);
 	if (transaction_is_pending())
-		hostcheck_add(hc, HOSTCHECK_TODO, "files", xstrdup("an earlier run did not end"),
-			      xstrdup("vfio-setup apply or vfio-setup undo puts back what it did"));
+		hostcheck_tell(hc, HOSTCHECK_TODO, "files",
+			       "vfio-setup apply or vfio-setup undo puts back what it did",
+			       "an earlier run did not end");
 	if (rc < 0)
-		hostcheck_add(hc, HOSTCHECK_TODO, "files", error, xstrdup("apply refuses it"));
+		hostcheck_tell(hc, HOSTCHECK_TODO, "files", "apply refuses it", "%s",
+			       error ? error : "cannot be planned");
 	else if (!chosen && s->applied)
-		hostcheck_add(hc, HOSTCHECK_WARN, "files", xstrdup("what was applied is still there"),
-			      xstrdup("vfio-setup undo takes it back"));
+		hostcheck_tell(hc, HOSTCHECK_WARN, "files", "vfio-setup undo takes it back",
+			       "what was applied is still there");
 	else if (nothing || !chosen)
-		hostcheck_add(hc, HOSTCHECK_OK, "files", xstrdup("nothing is applied"), NULL);
+		hostcheck_tell(hc, HOSTCHECK_OK, "files", NULL, "nothing is applied");
 	else if (setup_has_changes(s))
 		add_changes(s, hc);
 	else

@@ -12,6 +12,7 @@
  *
  * s: after setup_load(); its plan is of no use afterwards.
  */
-void setupcheck_run(struct setup *s, const struct setup_request *asked, struct hostcheck *hc);
+void setupcheck_run(struct setup *s, const struct setup_request *asked,
+		    struct hostcheck *hc);
 
 #endif

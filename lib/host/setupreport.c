@@ -57,7 +57,8 @@ static void print_file(const struct hostfile *f, bool back, void *arg)
 static void print_command(const char *text, bool back, void *arg)
 {
 	(void)arg;
-	printf("%s%s %s\n", hostcmd_are_run() ? "run" : "to run:", back ? " again" : "", text);
+	printf("%s%s %s\n", hostcmd_are_run() ? "run" : "to run:", back ? " again" : "",
+	       text);
 }
 
 void setupreport_failed(const char *subject, int err, bool back, void *arg)
@@ -156,7 +157,8 @@ int setupreport_check(const struct hostcheck *hc, const struct record_opts *opts
 		{ "level", RECORD_STRING }, { "topic", RECORD_STRING },
 		{ "what", RECORD_STRING }, { "how", RECORD_STRING },
 	};
-	bool plain = !opts->null && !opts->header && !opts->json && !opts->raw && !opts->fields;
+	bool plain = !opts->null && !opts->header && !opts->json && !opts->raw &&
+		     !opts->fields;
 	struct record_writer *w;
 
 	if (plain && isatty(STDOUT_FILENO)) {

@@ -25,7 +25,7 @@ int setupreport_check(const struct hostcheck *hc, const struct record_opts *opts
 /* Exit code for -errno of what was asked or read. */
 int setupreport_exit(int err);
 
-/* The same for a step that failed: -errno of a path, or the exit status (> 0) of a command. */
+/* The same for a step that failed: -errno, or the exit status (> 0) of a command. */
 int setupreport_step_exit(int err);
 
 #endif

@@ -28,7 +28,8 @@ static void hold_signals(bool hold)
 	struct sigaction sa = { .sa_handler = note_signal };
 
 	for (size_t i = 0; i < ARRAY_SIZE(HELD_SIGNALS); i++)
-		sigaction(HELD_SIGNALS[i], hold ? &sa : &before[i], hold ? &before[i] : NULL);
+		sigaction(HELD_SIGNALS[i], hold ? &sa : &before[i],
+			  hold ? &before[i] : NULL);
 	sa.sa_handler = SIG_IGN;
 	sigaction(SIGPIPE, hold ? &sa : &pipe_before, hold ? &pipe_before : NULL);
 	if (hold)
@@ -56,7 +57,8 @@ static void note_folders(struct strlist *made, const char *path)
 	}
 }
 
-void transaction_add(struct transaction *t, const struct hostfile *now, const struct hostfile *new)
+void transaction_add(struct transaction *t, const struct hostfile *now,
+		     const struct hostfile *new)
 {
 	if (hostfile_equal(now, new))
 		return;
@@ -86,16 +88,16 @@ static void remove_folders(const struct strlist *dirs)
 	}
 }
 
-static void tell_failed(const struct transaction_report *report, const char *subject, int err,
-			bool back)
+static void tell_failed(const struct transaction_report *report, const char *subject,
+			int err, bool back)
 {
 	if (report->failed)
 		report->failed(subject, err, back, report->arg);
 }
 
 /* Run command i: 0, -errno or its exit status, told. */
-static int run_command(struct transaction *t, size_t i, const struct transaction_report *report,
-		       bool back)
+static int run_command(struct transaction *t, size_t i,
+		       const struct transaction_report *report, bool back)
 {
 	_cleanup_free_ char *text = hostcmd_text(&t->cmds.argv[i]);
 	int rc;
@@ -153,18 +155,22 @@ static int go_back(struct transaction *t, const struct transaction_report *repor
 	for (size_t i = 0; i < t->begun; i++) {
 		int rc = run_command(t, i, report, true);
 
-		first = first ? first : rc;
+		/* An ESP that is still not there has nothing to be put back. */
+		if (rc != HOSTCMD_SKIPPED)
+			first = first ? first : rc;
 	}
 	return first ? first : journal_remove();
 }
 
-static int make_folders(const struct strlist *dirs, const struct transaction_report *report)
+static int make_folders(const struct strlist *dirs,
+			const struct transaction_report *report)
 {
 	for (size_t i = 0; i < dirs->n; i++) {
 		_cleanup_free_ char *full = root_path("%s", dirs->s[i]);
 		int rc;
 
-		if (mkdir(full, 0755) == 0 || errno == EEXIST)
+		/* Whatever the umask: others' files go there, too. */
+		if (mkdir(full, 0755) == 0 ? chmod(full, 0755) == 0 : errno == EEXIST)
 			continue;
 		rc = -errno;
 		tell_failed(report, dirs->s[i], rc, false);
@@ -173,7 +179,8 @@ static int make_folders(const struct strlist *dirs, const struct transaction_rep
 	return 0;
 }
 
-static int change_files(const struct transaction *t, const struct transaction_report *report)
+static int change_files(const struct transaction *t,
+			const struct transaction_report *report)
 {
 	for (size_t i = 0; i < t->to.n; i++) {
 		const char *path = t->to.f[i].path;
@@ -226,7 +233,8 @@ static int run(struct transaction *t, const struct transaction_report *report)
 	return rc;
 }
 
-int transaction_run(struct transaction *t, const struct transaction_report *report, int *back)
+int transaction_run(struct transaction *t, const struct transaction_report *report,
+		    int *back)
 {
 	int rc;
 

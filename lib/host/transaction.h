@@ -35,7 +35,7 @@ struct transaction_report {
 	void (*file)(const struct hostfile *f, bool back, void *arg);
 	/* a command begins; back: once more, after files were put back */
 	void (*command)(const char *text, bool back, void *arg);
-	/* what went wrong: subject is a path or a command; err: -errno, or the exit status */
+	/* what went wrong: a path or a command; err: -errno or the exit status */
 	void (*failed)(const char *subject, int err, bool back, void *arg);
 	/* changed by someone else since: left as it is */
 	void (*left)(const char *path, void *arg);
@@ -70,7 +70,8 @@ void transaction_unlock(int fd, const struct strlist *dirs);
  * report; everything is then as it was, unless *back is not 0: what failed
  * while putting back, which the next run tries again.
  */
-int transaction_run(struct transaction *t, const struct transaction_report *report, int *back);
+int transaction_run(struct transaction *t, const struct transaction_report *report,
+		    int *back);
 
 /* Is there a journal of a run that did not end? */
 bool transaction_is_pending(void);

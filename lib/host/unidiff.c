@@ -11,10 +11,12 @@
 #include "host/unidiff.h"
 
 /* diff(1) reads files: a folder of our own, which nobody else can reach into. */
-static int run_diff(const char *dir, const struct hostfile *from, const struct hostfile *to)
+static int run_diff(const char *dir, const struct hostfile *from,
+		    const struct hostfile *to)
 {
 	const struct spawn_opts opts = { .pass = true };
-	_cleanup_free_ char *old = xasprintf("%s/old", dir), *new = xasprintf("%s/new", dir);
+	_cleanup_free_ char *old = xasprintf("%s/old", dir),
+			    *new = xasprintf("%s/new", dir);
 	const char *argv[] = {
 		"/usr/bin/diff", "-u", "--text",
 		"--label", from->data ? from->path : "/dev/null",

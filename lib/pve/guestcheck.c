@@ -35,17 +35,20 @@ static void look(const struct assignment *a, void *arg)
 			xstrdup("the guest does not start; cards move when others come or go: qm set"),
 			l->arg);
 	else if (strncmp(a->status, "mismatch:", 9) == 0)
-		l->line(false, xasprintf("%s %s: mapping %s: the %s of %s is another", guest,
-					 a->key, mapping, a->status + 9, addr),
+		l->line(false,
+			xasprintf("%s %s: mapping %s: the %s of %s is another", guest,
+				  a->key, mapping, a->status + 9, addr),
 			xstrdup("the guest does not start; set the mapping anew in the datacenter's resource mappings"),
 			l->arg);
 	else if (strcmp(a->status, "no-mapping") == 0)
-		l->line(false, xasprintf("%s %s: no mapping %s for this node", guest, a->key,
-					 mapping),
+		l->line(false,
+			xasprintf("%s %s: no mapping %s for this node", guest, a->key,
+				  mapping),
 			xstrdup("the guest does not start here"), l->arg);
 	else
 		l->line(false, xasprintf("%s %s: refused by Proxmox VE", guest, a->key),
-			xstrdup("the guest does not start; pve-hostpci-ls says why"), l->arg);
+			xstrdup("the guest does not start; pve-hostpci-ls says why"),
+			l->arg);
 }
 
 int guestcheck_run(guestcheck_line *line, void *arg)
@@ -59,8 +62,9 @@ int guestcheck_run(guestcheck_line *line, void *arg)
 		return errno == ENOENT ? 0 : -errno;
 	rc = assignments_qemu(&q, look, &l);
 	if (l.n && !l.bad)
-		line(true, xasprintf("%zu functions in the VMs' settings, all there", l.n), NULL,
-		     arg);
+		line(true,
+		     xasprintf("%zu functions in the VMs' settings, all there", l.n),
+		     NULL, arg);
 	/* What PVE drops from a config has been told by its own programs. */
 	return rc == -ENOENT || rc == -EBADMSG ? 0 : rc;
 }
