@@ -11,9 +11,9 @@ word=pcie_port_pm=off
 
 host() {
 	LAB_DEVICES='-device pcie-root-port,id=rp4,chassis=4,slot=4 -device bochs-display,bus=rp4'
-	LAB_WORDS='log_buf_len=16M dyndbg="file drivers/base/dd.c +p"'
+	watch_words='log_buf_len=16M dyndbg="file drivers/base/dd.c +p"'
+	LAB_WORDS=$watch_words
 	debian=$image
-	trap_words=$LAB_WORDS
 	export LAB_DEVICES LAB_WORDS
 	boot apply off 400
 	image=$work/vfio-setup.1
@@ -39,7 +39,8 @@ own_boot_files() {
 	debugfs -R "dump /boot/vmlinuz-$kver $image/vmlinuz" "$image/raw" 2>/dev/null
 	debugfs -R "dump /boot/initrd.img-$kver $image/initrd.img" "$image/raw" 2>/dev/null
 	rm -f "$image/raw"
-	LAB_WORDS="$trap_words $(printf '%s' "$line" | sed 's/^[[:space:]]*linux[[:space:]]*[^[:space:]]*//')"
+	# The lab has no service that makes a root "rw" that was mounted "ro".
+	LAB_WORDS="$(printf '%s' "$line" | sed 's/^[[:space:]]*linux[[:space:]]*[^[:space:]]* *//') rw $watch_words"
 }
 
 machine() {
@@ -52,7 +53,8 @@ machine() {
 		# The host's driver in the initramfs too, as a screen wants it: the earliest that it can come.
 		printf 'bochs\n' >>/etc/initramfs-tools/modules
 		[ -e /etc/default/grub ] || printf 'GRUB_TIMEOUT=0\nGRUB_CMDLINE_LINUX_DEFAULT="quiet"\n' >/etc/default/grub
-		update-grub >/dev/null 2>&1
+		mkdir -p /boot/grub
+		check "the machine has a grub.cfg" update-grub
 		etc_and_boot >/var/lib/lab/before
 		lab_say "vfio-setup check --gpu $given"
 		vfio-setup check --gpu $given >/run/check.out 2>&1 || :
