@@ -440,6 +440,12 @@ stand_in systemctl "echo systemctl \"\$@\" >>'$dir/log'"
 set_up 0 vfio-setup apply --reboot
 ran "systemctl reboot
 "
+# Booted since, and not in effect: another boot would not help.
+printf 'cpu 1\nbtime %s\n' "$(($(date +%s) + 100))" >"$root/proc/stat"
+set_up 0 vfio-setup apply --reboot
+has "nothing to change; not all is in effect"
+ran ""
+rm "$root/proc/stat"
 set_up 0 vfio-setup undo --reboot
 ran "update-initramfs -u -k all
 systemctl reboot

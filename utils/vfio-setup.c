@@ -119,6 +119,10 @@ static int end_with_boot(const struct setup *s, const struct opts *o, bool chang
 		puts("nothing to change");
 		return EX_OK;
 	}
+	if (!changed && setup_was_booted()) {
+		puts("nothing to change; not all is in effect: vfio-setup check says what is not");
+		return EX_OK;
+	}
 	printf("%s\n", changed ? "a reboot puts it into effect" :
 	       "nothing to change; a reboot puts it into effect");
 	if (!o->reboot)

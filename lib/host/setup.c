@@ -2,11 +2,16 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
+#include "base/readfile.h"
+#include "base/root.h"
 #include "base/xalloc.h"
 #include "host/setup.h"
 #include "pci/bind.h"
+
+enum { PROC_STAT_MAX = 1024 * 1024 };
 
 int setup_load(struct setup *s, char **error)
 {
@@ -110,6 +115,16 @@ bool setup_needs_boot(const struct setup *s)
 			return true;
 	}
 	return false;
+}
+
+bool setup_was_booted(void)
+{
+	_cleanup_free_ char *path = root_path(MANIFEST_PATH), *proc = root_path("/proc/stat");
+	_cleanup_free_ char *text = readfile_string(proc, PROC_STAT_MAX);
+	const char *boot = text ? strstr(text, "\nbtime ") : NULL;
+	struct stat st;
+
+	return boot && stat(path, &st) == 0 && st.st_mtime < strtoll(boot + 7, NULL, 10);
 }
 
 void setup_done(struct setup *s)

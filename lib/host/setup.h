@@ -53,8 +53,11 @@ int setup_plan_undo(struct setup *s, bool force, char **error);
 /* Does the plan change anything but the manifest? */
 bool setup_has_changes(const struct setup *s);
 
-/* Is a boot needed: is a word not active, a function not with vfio? */
+/* Is a word not active yet, or a function not with vfio? */
 bool setup_needs_boot(const struct setup *s);
+
+/* Was the host booted since it was applied, so that another boot would not help? */
+bool setup_was_booted(void);
 
 void setup_done(struct setup *s);
 
