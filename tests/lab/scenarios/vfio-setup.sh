@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# shellcheck shell=sh disable=SC2154
+# shellcheck shell=sh disable=SC2154,SC2089,SC2090 # the quotes are for the kernel
 # Two identical cards with a real host driver (bochs). vfio-setup gives one of
 # them away; the machine then boots with its own new initrd and the words of its
 # own new grub.cfg, which are taken out of its disk. Then undo, and another boot.
