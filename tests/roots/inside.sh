@@ -23,6 +23,7 @@ check() {
 	fi
 }
 not() { ! "$@"; }
+show() { sed 's/^/     | /' $out; }
 # exits RC WORDS...: vfio-setup; its words are kept for said().
 exits() {
 	want=$1
@@ -98,7 +99,7 @@ host deb12-grub-nvidia
 check "check before: something to do" exits 1 check --gpu 01:00.0
 check "diff: exit 1" exits 1 diff --gpu 01:00.0 --early --cmdline iommu=pt
 check "apply" exits 0 apply --gpu 01:00.0 --early --cmdline iommu=pt
-cat $out
+show
 check "grub.cfg has the word" grub_has iommu=pt
 check "the initramfs has vfio-pci" in_initrd '/vfio-pci\.ko'
 check "the initramfs has our modprobe.d file" in_initrd '^etc/modprobe\.d/pve-gpu-utils\.conf$'
@@ -110,7 +111,7 @@ check "with the ids" sh -c "modprobe -n -v -S $kver --show-depends nouveau | gre
 check "the sound driver is not blacklisted" not grep -r '^blacklist snd' /etc/modprobe.d
 check "diff: nothing left" exits 0 diff
 check "check: a reboot is to be made" exits 1 check
-cat $out
+show
 stat -c '%n %y' /boot/grub/grub.cfg /boot/initrd.img-* >/run/times
 check "apply again" exits 0 apply
 check "which ran nothing" sh -c 'stat -c "%n %y" /boot/grub/grub.cfg /boot/initrd.img-* | diff /run/times -'
@@ -122,7 +123,7 @@ check "modprobe: nouveau alone again" not before_host_driver nouveau
 echo "== two identical cards, by slot"
 host pve8-grub-twins
 check "apply" exits 0 apply --gpu 65:00.0 --early
-cat $out
+show
 rule=/etc/udev/rules.d/10-pve-gpu-utils.rules
 check "a rule for the slot" grep -q '0000:65:00\.0' $rule
 check "none for the twin" not grep -q '0000:01:00\.0' $rule
@@ -155,7 +156,7 @@ proxmox-boot-tool refresh >/dev/null
 tree >/run/before
 esp=/var/lib/esp/9D3A-11F0
 check "apply" exits 0 apply --gpu 01:00.0 --cmdline iommu=pt
-cat $out
+show
 check "systemd-boot's entries have root= and the word" sh -c "! grep -h ^options $esp/loader/entries/* | grep -v 'root=ZFS.*iommu=pt'"
 check "the ESP's grub.cfg has the word" grep -q iommu=pt $esp/grub/grub.cfg
 check "/etc/kernel/cmdline still has no last newline" sh -c '[ -n "$(tail -c 1 /etc/kernel/cmdline)" ]'
@@ -167,7 +168,7 @@ printf 'root=ZFS=rpool/ROOT/pve-1 boot=zfs' >/etc/kernel/cmdline
 check "everything is as before" undone
 rm /dev/disk/by-uuid/9D3A-11F0
 check "ESP not there: apply fails" not exits 0 apply --gpu 01:00.0 --cmdline iommu=pt
-cat $out
+show
 check "and says which" said '9D3A-11F0'
 check "and takes its files back" sh -c '! ls /etc/*/*pve-gpu-utils* /etc/*/*/*pve-gpu-utils* 2>/dev/null'
 check "the command line is as before" sh -c '[ "$(cat /etc/kernel/cmdline)" = "root=ZFS=rpool/ROOT/pve-1 boot=zfs" ]'
@@ -184,7 +185,7 @@ mv /usr/sbin/update-initramfs /usr/sbin/update-initramfs.real
 printf '#!/bin/sh\necho "update-initramfs: failed for /boot/initrd.img" >&2\nexit 1\n' >/usr/sbin/update-initramfs
 chmod 755 /usr/sbin/update-initramfs
 check "update-initramfs fails: so does apply" exits 71 apply --gpu 01:00.0 --early
-cat $out
+show
 check "and says so" said 'update-initramfs'
 check "nothing is left" undone
 # Slow enough to be killed in the middle of it.
@@ -199,14 +200,14 @@ kill -KILL $pid
 wait $pid 2>/dev/null
 rm -f /run/slow
 check "killed in the middle of update-initramfs: check tells" not exits 0 check
-cat $out
+show
 check "undo heals" exits 0 undo
 check "everything is as before" undone
 mv /usr/sbin/update-initramfs.real /usr/sbin/update-initramfs
 
 mount --bind /etc /etc && mount -o remount,bind,ro /etc
 check "/etc read-only" not exits 0 apply --gpu 01:00.0
-cat $out
+show
 check "says so" said 'Read-only file system'
 umount /etc
 check "nothing is left" undone
@@ -217,7 +218,7 @@ mkdir -p /var/lib/pve-gpu-utils
 mount --bind /run/full /var/lib/pve-gpu-utils
 head -c 8192 /dev/zero >/run/full/fill 2>/dev/null
 check "no room for the state" not exits 0 apply --gpu 01:00.0
-cat $out
+show
 check "says so" said 'No space left'
 umount /var/lib/pve-gpu-utils /run/full
 rmdir /var/lib/pve-gpu-utils
@@ -228,7 +229,7 @@ cp -a /etc/modprobe.d/. /run/full/
 mount --bind /run/full /etc/modprobe.d
 head -c 8192 /dev/zero >/run/full/fill 2>/dev/null
 check "no room in /etc/modprobe.d" not exits 0 apply --gpu 01:00.0
-cat $out
+show
 check "says so" said 'No space left'
 umount /etc/modprobe.d /run/full
 check "nothing is left" undone
@@ -236,7 +237,7 @@ check "nothing is left" undone
 echo "# mine" >/etc/modprobe.d/pve-gpu-utils.conf
 tree >/run/before
 check "someone else's file of the name" not exits 0 apply --gpu 01:00.0
-cat $out
+show
 check "is named" said '/etc/modprobe.d/pve-gpu-utils.conf'
 check "and stays" undone
 rm /etc/modprobe.d/pve-gpu-utils.conf
