@@ -130,8 +130,8 @@ static struct transaction make(const struct strlist *made)
 	change(&t, "/etc/kernel/cmdline", "root=x quiet ours", 0644);
 	change(&t, "/etc/old.conf", NULL, 0);
 	change(&t, MANIFEST_PATH, "manifest\n", 0600);
-	hostcmds_add(&t.cmds, "/usr/sbin/first", "-u", NULL);
-	hostcmds_add(&t.cmds, "/usr/sbin/second", NULL);
+	hostcmds_add(&t.cmds, "/usr/sbin/first -u");
+	hostcmds_add(&t.cmds, "/usr/sbin/second");
 	return t;
 }
 

@@ -142,8 +142,8 @@ static void add_kernel_installs(struct hostcmds *cmds)
 		_cleanup_free_ char *image = xasprintf("/boot/vmlinuz-%s", release);
 		_cleanup_free_ char *initrd = xasprintf("/boot/initrd.img-%s", release);
 
-		hostcmds_add(cmds, KERNEL_INSTALL, "add", release, image,
-			     exists(initrd) ? initrd : NULL, NULL);
+		hostcmds_add(cmds, "%s add %s %s%s%s", KERNEL_INSTALL, release, image,
+			     exists(initrd) ? " " : "", exists(initrd) ? initrd : "");
 	}
 	strlist_done(&kernels);
 }
@@ -152,11 +152,11 @@ void bootloader_commands(const struct bootloader *b, struct hostcmds *cmds)
 {
 	if (b->pbt) {
 		/* It makes each ESP's grub.cfg as well. */
-		hostcmds_add(cmds, BOOTLOADER_PBT, "refresh", NULL);
+		hostcmds_add(cmds, BOOTLOADER_PBT " refresh");
 		return;
 	}
 	if (b->grub)
-		hostcmds_add(cmds, UPDATE_GRUB, NULL);
+		hostcmds_add(cmds, "%s", UPDATE_GRUB);
 	if (b->kernel_install)
 		add_kernel_installs(cmds);
 }
@@ -164,9 +164,9 @@ void bootloader_commands(const struct bootloader *b, struct hostcmds *cmds)
 void bootloader_initramfs_commands(struct hostcmds *cmds)
 {
 	if (exists(UPDATE_INITRAMFS))
-		hostcmds_add(cmds, UPDATE_INITRAMFS, "-u", "-k", "all", NULL);
+		hostcmds_add(cmds, "%s -u -k all", UPDATE_INITRAMFS);
 	else if (exists(DRACUT))
-		hostcmds_add(cmds, DRACUT, "--regenerate-all", "--force", NULL);
+		hostcmds_add(cmds, "%s --regenerate-all --force", DRACUT);
 }
 
 static bool is_configured(const struct bootloader *b, const char *word)

@@ -26,16 +26,17 @@ void hostcmds_add_argv(struct hostcmds *l, const struct strlist *argv)
 	l->argv[l->n++] = copy;
 }
 
-void hostcmds_add(struct hostcmds *l, ...)
+void hostcmds_add(struct hostcmds *l, const char *fmt, ...)
 {
+	_cleanup_free_ char *text = NULL;
 	struct strlist argv = { 0 };
-	const char *word;
 	va_list ap;
 
-	va_start(ap, l);
-	while ((word = va_arg(ap, const char *)))
-		strlist_add(&argv, word);
+	va_start(ap, fmt);
+	text = xvasprintf(fmt, ap);
 	va_end(ap);
+	for (char *word = strtok(text, " "); word; word = strtok(NULL, " "))
+		strlist_add(&argv, word);
 	hostcmds_add_argv(l, &argv);
 	strlist_done(&argv);
 }
@@ -72,25 +73,29 @@ char *hostcmd_text(const struct strlist *argv)
 	return text;
 }
 
-/* What to execute, ending with NULL; own: the first string, to be freed by the caller. */
-static const char **exec_argv(const struct strlist *argv, char **own)
+/* The program to execute in the place of argv's, allocated. */
+static char *program_of(const struct strlist *argv)
 {
-	const char **out = xcalloc(argv->n + 1, sizeof(*out));
 	const char *name = strrchr(argv->s[0], '/');
 
-	for (size_t i = 0; i < argv->n; i++)
-		out[i] = argv->s[i];
-	*own = NULL;
 	if (stand_ins()) {
-		*own = xasprintf("%s%s", stand_ins(), name);
-		out[0] = *own;
 		setenv("PVE_GPU_ROOT", root_dir(), 1);
-	} else {
-		/* "su" leaves a user's path, where half of what they call is missing. */
-		setenv("PATH",
-		       "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
+		return xasprintf("%s%s", stand_ins(), name ? name : "/");
 	}
-	return out;
+	/* "su" leaves a user's path, where half of what they call is missing. */
+	setenv("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", 1);
+	return xstrdup(argv->s[0]);
+}
+
+static int run_program(const struct strlist *argv, const struct spawn_opts *opts)
+{
+	_cleanup_free_ char *program = program_of(argv);
+	_cleanup_free_ const char **args = xcalloc(argv->n + 1, sizeof(*args));
+
+	for (size_t i = 0; i < argv->n; i++)
+		args[i] = argv->s[i];
+	args[0] = program;
+	return spawn_run(args, opts);
 }
 
 /* What proxmox-boot-tool says of each ESP. */
@@ -121,15 +126,12 @@ int hostcmd_run(const struct strlist *argv)
 	const struct spawn_opts opts = {
 		.pass = !is_pbt(argv), .line = pass_line, .arg = &esps,
 	};
-	_cleanup_free_ const char **args = NULL;
-	_cleanup_free_ char *own = NULL;
 	int rc;
 
 	if (!hostcmd_are_run())
 		return 0;
-	args = exec_argv(argv, &own);
 	fflush(stdout);
-	rc = spawn_run(args, &opts);
+	rc = run_program(argv, &opts);
 	return rc == 0 && esps.skipped && !esps.done ? HOSTCMD_SKIPPED : rc;
 }
 
@@ -143,11 +145,6 @@ int hostcmd_ask(const struct strlist *argv, struct strlist *lines)
 	const struct spawn_opts opts = { .timeout = ASK_TIMEOUT,
 					 .line = keep_line,
 					 .arg = lines };
-	_cleanup_free_ const char **args = NULL;
-	_cleanup_free_ char *own = NULL;
 
-	if (!hostcmd_are_run())
-		return -ENOTSUP;
-	args = exec_argv(argv, &own);
-	return spawn_run(args, &opts);
+	return hostcmd_are_run() ? run_program(argv, &opts) : -ENOTSUP;
 }

@@ -13,8 +13,9 @@ struct hostcmds {
 	size_t n, room;
 };
 
-/* Add a command unless the same one is there; the list of words ends with NULL. */
-void hostcmds_add(struct hostcmds *l, ...) __attribute__((sentinel));
+/* Add a command unless the same one is there: its words with one blank between them. */
+void hostcmds_add(struct hostcmds *l, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 void hostcmds_add_argv(struct hostcmds *l, const struct strlist *argv);
 void hostcmds_done(struct hostcmds *l);
 

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,24 +21,8 @@ static void put_field(struct hostrecord_writer *w, const char *field, bool first
 	record_escape(w->out, *field ? field : "-");
 }
 
-void hostrecord_put(struct hostrecord_writer *w, ...)
-{
-	bool first = true;
-	const char *field;
-	va_list ap;
-
-	va_start(ap, w);
-	while ((field = va_arg(ap, const char *))) {
-		put_field(w, field, first);
-		first = false;
-	}
-	va_end(ap);
-	fputc('\n', w->out);
-	w->n++;
-}
-
 void hostrecord_put_list(struct hostrecord_writer *w, const char *kind,
-			 char *const fields[], size_t n)
+			 const char *const fields[], size_t n)
 {
 	put_field(w, kind, true);
 	for (size_t i = 0; i < n; i++)

@@ -20,12 +20,14 @@ struct hostrecord_writer {
 
 void hostrecord_start(struct hostrecord_writer *w);
 
-/* Put one record; the fields end with NULL. */
-void hostrecord_put(struct hostrecord_writer *w, ...) __attribute__((sentinel));
-
-/* Put a record with n fields of one list after its kind. */
+/* Put one record: its kind and n more fields. */
 void hostrecord_put_list(struct hostrecord_writer *w, const char *kind,
-			 char *const fields[], size_t n);
+			 const char *const fields[], size_t n);
+
+/* The same with the fields as they come: hostrecord_put(w, "file", path, mode, data). */
+#define hostrecord_put(w, kind, ...) \
+	hostrecord_put_list(w, kind, (const char *const[]){ __VA_ARGS__ }, \
+			    sizeof((const char *const[]){ __VA_ARGS__ }) / sizeof(char *))
 
 /* The text with its last line, allocated. */
 char *hostrecord_end(struct hostrecord_writer *w);

@@ -29,8 +29,8 @@ int journal_write(const struct transaction *t)
 	struct hostfile f = { .path = (char *)TRANSACTION_JOURNAL, .mode = 0600 };
 
 	hostrecord_start(&w);
-	hostrecord_put(&w, "version", "1", NULL);
-	hostrecord_put(&w, "begun", begun, NULL);
+	hostrecord_put(&w, "version", "1");
+	hostrecord_put(&w, "begun", begun);
 	for (size_t i = 0; i < t->to.n; i++) {
 		_cleanup_free_ char *from_mode = hostrecord_mode(&t->from.f[i]);
 		_cleanup_free_ char *from_data = hostrecord_data(&t->from.f[i]);
@@ -38,12 +38,13 @@ int journal_write(const struct transaction *t)
 		_cleanup_free_ char *to_data = hostrecord_data(&t->to.f[i]);
 
 		hostrecord_put(&w, "file", t->to.f[i].path, from_mode, from_data, to_mode,
-			       to_data, NULL);
+			       to_data);
 	}
 	for (size_t i = 0; i < t->made.n; i++)
-		hostrecord_put(&w, "dir", t->made.s[i], NULL);
+		hostrecord_put(&w, "dir", t->made.s[i]);
 	for (size_t i = 0; i < t->cmds.n; i++)
-		hostrecord_put_list(&w, "command", t->cmds.argv[i].s, t->cmds.argv[i].n);
+		hostrecord_put_list(&w, "command", (const char *const *)t->cmds.argv[i].s,
+				    t->cmds.argv[i].n);
 	f.data = text = hostrecord_end(&w);
 	f.len = strlen(text);
 	return hostfile_put(&f);

@@ -128,14 +128,14 @@ static void put_options(struct hostrecord_writer *w, const char *name,
 			const struct strlist *l)
 {
 	for (size_t i = 0; i < l->n; i++)
-		hostrecord_put(w, "option", name, l->s[i], NULL);
+		hostrecord_put(w, "option", name, l->s[i]);
 }
 
 static void put_strings(struct hostrecord_writer *w, const char *kind,
 			const struct strlist *l)
 {
 	for (size_t i = 0; i < l->n; i++)
-		hostrecord_put(w, kind, l->s[i], NULL);
+		hostrecord_put(w, kind, l->s[i]);
 }
 
 static void put_content(struct hostrecord_writer *w, const char *kind, const char *name,
@@ -143,7 +143,7 @@ static void put_content(struct hostrecord_writer *w, const char *kind, const cha
 {
 	_cleanup_free_ char *mode = hostrecord_mode(f), *data = hostrecord_data(f);
 
-	hostrecord_put(w, kind, name, mode, data, NULL);
+	hostrecord_put(w, kind, name, mode, data);
 }
 
 char *manifest_format(const struct manifest *m)
@@ -151,15 +151,15 @@ char *manifest_format(const struct manifest *m)
 	struct hostrecord_writer w;
 
 	hostrecord_start(&w);
-	hostrecord_put(&w, "version", VERSION_LINE, NULL);
+	hostrecord_put(&w, "version", VERSION_LINE);
 	put_options(&w, "gpu", &m->request.gpus);
 	put_options(&w, "id", &m->request.ids);
 	if (m->request.all_gpus)
-		hostrecord_put(&w, "option", "all-gpus", "-", NULL);
+		hostrecord_put(&w, "option", "all-gpus", "-");
 	put_options(&w, "cmdline", &m->request.cmdline);
 	put_options(&w, "blacklist", &m->request.blacklist);
 	if (m->request.early)
-		hostrecord_put(&w, "option", "early", "-", NULL);
+		hostrecord_put(&w, "option", "early", "-");
 	put_strings(&w, "card", &m->cards);
 	for (size_t i = 0; i < m->files.n; i++)
 		put_content(&w, "file", m->files.f[i].path, &m->files.f[i]);
