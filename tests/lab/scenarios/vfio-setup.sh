@@ -15,13 +15,13 @@ host() {
 	LAB_WORDS=$watch_words
 	debian=$image
 	export LAB_DEVICES LAB_WORDS
-	boot apply off 400
+	boot apply off 600
 	image=$work/vfio-setup.1
 	own_boot_files
-	boot given off 400
+	boot given off 600
 	image=$work/vfio-setup.2
 	own_boot_files
-	boot after off 300
+	boot after off 400
 	image=$debian
 	unset LAB_DEVICES LAB_WORDS
 }
