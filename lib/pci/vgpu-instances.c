@@ -107,6 +107,10 @@ static void add_vfs(struct vgpu_build *b, size_t parent)
 				 root_path("/sys/bus/pci/devices/%s", vf->name));
 		g->type = p->backend == VGPU_SRIOV ? xstrdup("vf") :
 			  xasprintf("nvidia-%d", vf->current);
+		if (p->backend == VGPU_SRIOV) {
+			g->name = xstrdup(VGPU_SRIOV_NAME);
+			continue;
+		}
 		type = vgpus_find_type(b->v, parent, g->type);
 		if (type >= 0 && b->v->types[type].name)
 			g->name = xstrdup(b->v->types[type].name);

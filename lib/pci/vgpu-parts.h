@@ -5,6 +5,8 @@
 
 #include "pci/vgpu.h"
 
+#define VGPU_SRIOV_NAME "SR-IOV virtual function"
+
 struct vgpu_build {		/* a model that is being read */
 	struct vgpus *v;
 	size_t parents_room, types_room, instances_room;

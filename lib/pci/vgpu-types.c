@@ -170,7 +170,7 @@ static void add_sriov_type(struct vgpu_build *b, size_t parent)
 {
 	const struct vgpu_parent *p = &b->v->parents[parent];
 	struct vgpu_type *t = add_type(b, parent, xstrdup("vf"),
-				       xstrdup("SR-IOV virtual function"));
+				       xstrdup(VGPU_SRIOV_NAME));
 
 	t->api = xstrdup("vfio-pci");
 	t->available = p->n_vfs || p->numvfs > 0 ? 0 : p->totalvfs;

@@ -148,7 +148,8 @@ bool vgpu_uuid_parse(const char *text, char uuid[MDEV_UUID_LEN + 1]);
 /*
  * Make one vGPU of a type. mdev: under this UUID. NVIDIA: on vf, or (NULL) on the
  * first free VF whose own list has the type at this moment; a VF that says EINVAL or
- * EBUSY is passed over for the next. What was set is read back.
+ * EBUSY is passed over for the next. What was set is read back. The caller holds a lock:
+ * two at a time could take the same VF.
  *
  * id: the instance's id, allocated; set on success only.
  * Returns 0; -EEXIST (UUID is taken, or vf has another type), -EUSERS (none is left),
