@@ -73,9 +73,17 @@ report 0 status -H -o topic,level
 host guest-hook
 printf 'hookscript: local:snippets/pve-gpu-hook++my.pl\n' >>"$etc/qemu-server/101.conf"
 printf 'hookscript: local:snippets/pve-gpu-hooked\n' >>"$etc/qemu-server/100.conf"
+broken 1 "^fail${tab}guest${tab}qemu/101 cannot start: its hookscript local:snippets/pve-gpu-hook++my.pl: No such file or directory${tab}pve-gpu-hooks guest 101 enable"
+mkdir -p "$r/var/lib/vz/snippets"
+cp "$TEST_SRC/../utils/guest-hook" "$r/var/lib/vz/snippets/pve-gpu-hook++my.pl"
+printf '#!/bin/sh\n' >"$r/var/lib/vz/snippets/pve-gpu-hooked"
+broken 1 "^fail${tab}guest${tab}qemu/100 cannot start: .*: not executable${tab}put it back"
+chmod 755 "$r/var/lib/vz/snippets/pve-gpu-hooked"
 report 0 status
 said "^ok${tab}guest${tab}qemu/101 calls the GPU hook (local:snippets/pve-gpu-hook++my.pl)"
 [ "$(grep -c 'GPU hook' "$tmp/out")" -eq 1 ] || fail "who calls the GPU hook: $(cat "$tmp/out")"
+printf 'hookscript: gone:snippets/x\n' >>"$etc/lxc/200.conf"
+broken 1 "^fail${tab}guest${tab}lxc/200 cannot start: its hookscript gone:snippets/x: no such storage"
 
 host not-enabled
 : >"$r/etc/vzdump.conf"

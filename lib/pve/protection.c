@@ -10,6 +10,7 @@
 #include "pve/jobs.h"
 #include "pve/protection.h"
 #include "pve/rehearsal.h"
+#include "pve/snippet.h"
 #include "pve/state.h"
 
 static const char entry[] = "/etc/pve-gpu-utils/vzdump.d/50-gpu";
@@ -219,24 +220,41 @@ static void check_guests(const struct hostmodel *m, struct findings *f)
 	}
 }
 
-/* Who has its GPUs reset at each start: the stub of "pve-gpu-hooks guest". */
+/* The stub of "pve-gpu-hooks guest", whatever script it calls besides. */
+static bool is_our_hook(const char *hookscript)
+{
+	static const char stub[] = ":snippets/pve-gpu-hook";
+	const char *at = strstr(hookscript, stub), *end = at ? at + strlen(stub) : NULL;
+
+	return end && (*end == '\0' || *end == '+');
+}
+
+/*
+ * A guest whose hookscript is not there cannot start: not for its backup, nor again
+ * after it made way for another one's.
+ */
 static void check_guest_hooks(const struct hostmodel *m, struct findings *f)
 {
-	static const char stub[] = "pve-gpu-hook";
-	const size_t len = sizeof(stub) - 1;
-
 	for (size_t i = 0; i < m->n_guests; i++) {
 		const struct guest *g = &m->guests[i];
-		const char *name = g->hookscript ? strstr(g->hookscript, ":snippets/")
-						 : NULL;
-		char text[GUEST_STRLEN];
+		_cleanup_free_ char *path = NULL, *why = NULL;
+		char name[GUEST_STRLEN];
+		bool ours;
 
-		if (!name)
+		if (!g->hookscript)
 			continue;
-		name += strlen(":snippets/");
-		if (strncmp(name, stub, len) == 0 && (!name[len] || name[len] == '+'))
-			ok(f, "guest", xasprintf("%s calls the GPU hook (%s)",
-						 guest_format(g->id, text), g->hookscript));
+		guest_format(g->id, name);
+		ours = is_our_hook(g->hookscript);
+		path = snippet_path(g->hookscript);
+		if (!path || !is_script(path, &why))
+			fail(f, "guest",
+			     xasprintf("%s cannot start: its hookscript %s: %s", name,
+				       g->hookscript, why ? why : "no such storage"),
+			     ours ? xasprintf("pve-gpu-hooks guest %u enable", g->id.vmid)
+				  : xstrdup("put it back, or take it out of its config"));
+		else if (ours)
+			ok(f, "guest", xasprintf("%s calls the GPU hook (%s)", name,
+						 g->hookscript));
 	}
 }
 
