@@ -159,13 +159,14 @@ void run_heal(struct run *r)
 static void say_lines(const struct rescue_line *lines, size_t n, enum rescue_verdict verdict)
 {
 	for (size_t i = 0; i < n; i++) {
+		const char *rung = ladder_rung_name(lines[i].rung);
+
 		if (lines[i].kind == RESCUE_READY)
-			say_warn("%s; done all the same", lines[i].text);
+			say_warn("%s: %s; done all the same", rung, lines[i].text);
 		else if (verdict != RESCUE_READY)
-			say("%s", lines[i].text);
+			say("%s: %s", rung, lines[i].text);
 		else
-			say_info("%s: left out: %s", ladder_rung_name(lines[i].rung),
-				 lines[i].text);
+			say_info("%s: left out: %s", rung, lines[i].text);
 	}
 }
 

@@ -279,7 +279,7 @@ static int heal(struct ladder *l, struct snapshot *snap, char **what)
 		char *taken = find_taken(snap);
 
 		if (!taken)
-			return snapshot_forget(snap);
+			return *what ? -EIO : snapshot_forget(snap);
 		free(*what);
 		*what = taken;
 		return -EEXIST;

@@ -130,7 +130,8 @@ enum ladder_result ladder_climb(struct ladder *l, struct ladder_card *card,
  * when nothing is left to be done.
  * autoprobe_only: nothing but drivers_autoprobe; the file stays.
  * Returns 0; -ENODEV when a function stays away, -EEXIST when one has another driver
- * since (*what names it, allocated; the file stays); or another -errno.
+ * since, -EIO when something cannot be put back (*what says which, allocated; the
+ * file stays); or another -errno.
  */
 int ladder_heal(struct ladder *l, struct snapshot *snap, bool autoprobe_only, char **what);
 

@@ -322,6 +322,26 @@ void snapshot_lock_name(int lock, pid_t pid)
 		errno = 0;
 }
 
+/* What atomicfile_write() leaves when it is killed: ".ADDR.XXXXXX". */
+static void remove_temporary(void)
+{
+	_cleanup_free_ char *folder = root_path(FOLDER);
+	_cleanup_closedir_ DIR *dir = opendir(folder);
+	struct dirent *entry;
+
+	while (dir && (entry = readdir(dir))) {
+		_cleanup_free_ char *name = xstrdup(entry->d_name);
+		char *dot = strrchr(name, '.');
+		struct pciaddr addr;
+
+		if (*name != '.' || dot == name)
+			continue;
+		*dot = '\0';
+		if (pciaddr_parse(name + 1, &addr))
+			unlinkat(dirfd(dir), entry->d_name, 0);
+	}
+}
+
 int snapshot_lock(int64_t timeout, const volatile sig_atomic_t *stop, pid_t *holder)
 {
 	_cleanup_free_ char *path = root_path(STATE_FOLDER "/rescan.lock");
@@ -346,5 +366,6 @@ int snapshot_lock(int64_t timeout, const volatile sig_atomic_t *stop, pid_t *hol
 		poll(NULL, 0, LOCK_POLL);
 	}
 	snapshot_lock_name(fd, getpid());
+	remove_temporary();
 	return fd;
 }

@@ -126,7 +126,8 @@ static uint32_t long_at(const uint8_t *head, size_t at)
 int snapshot_fn_read(struct snapshot_fn *fn)
 {
 	_cleanup_free_ char *driver = attribute(&fn->addr, "driver");
-	_cleanup_free_ char *physfn = attribute(&fn->addr, "physfn");
+	_cleanup_free_ char *link = attribute(&fn->addr, "physfn");
+	_cleanup_free_ char *physfn = sysfs_link_name(link);
 	uint8_t head[CONFIG_HEAD];
 	int rc;
 
@@ -135,7 +136,7 @@ int snapshot_fn_read(struct snapshot_fn *fn)
 	rc = read_bars(&fn->addr, fn->bars);
 	if (rc < 0)
 		return snapshot_is_present(&fn->addr) ? rc : -ENOENT;
-	fn->is_vf = access(physfn, F_OK) == 0;
+	fn->is_vf = physfn != NULL;
 	fn->vendor = (uint16_t)number_of(&fn->addr, "vendor");
 	fn->device = (uint16_t)number_of(&fn->addr, "device");
 	fn->subvendor = (uint16_t)number_of(&fn->addr, "subsystem_vendor");

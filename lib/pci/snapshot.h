@@ -114,7 +114,8 @@ void snapshot_free_all(struct snapshot *list, size_t n);
 
 /*
  * Keep two runs apart. A child that outlives a killed run inherits the lock and
- * keeps it until its write is done.
+ * keeps it until its write is done. Who gets it removes what killed runs left
+ * half-written.
  *
  * timeout: ms to wait; stop, when not NULL, ends the wait once it is set.
  * holder: who has it, 0 when unknown; may have ended and left a child.

@@ -166,9 +166,7 @@ int rescue_check(const struct topology *t, struct ladder_card *card,
 		int rc;
 
 		if (card->why[r]) {
-			add(&l, RESCUE_REFUSED, rung, xasprintf("%s: %s",
-								ladder_rung_name(rung),
-								card->why[r]));
+			add(&l, RESCUE_REFUSED, rung, xstrdup(card->why[r]));
 			continue;
 		}
 		rc = check_rung(t, card, rung, o, &l, &this);
