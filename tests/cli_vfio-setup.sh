@@ -324,7 +324,18 @@ says "no EFI system partition of /etc/kernel/proxmox-boot-uuids is there"
 ran ""
 unchanged "no ESP"
 set_up 69 vfio-setup check --gpu 01:00.0
-grep -q "^fail	boot	no EFI system partition" "$dir/out" || fail "check: no ESP"
+grep -q "^fail	boot	proxmox-boot-tool status: WARN: .*8357-FBD5" "$dir/out" || fail "check: no ESP"
+stand_in proxmox-boot-tool 'echo "WARN: /dev/disk/by-uuid/8357-FBD5 does not exist - skipping"
+case $1 in
+status) echo "0000-0001 is configured with: uefi (versions: 6.8)" ;;
+*) echo "Copying and configuring kernels on /dev/disk/by-uuid/0000-0001" ;;
+esac'
+set_up 1 vfio-setup check --gpu 01:00.0
+grep -q "^warn	boot	proxmox-boot-tool status: WARN: .*8357-FBD5" "$dir/out" || fail "check: one ESP less"
+set_up 0 vfio-setup apply --gpu 01:00.0 --cmdline iommu=pt
+says "8357-FBD5 does not exist"
+set_up 0 vfio-setup undo
+unchanged "one ESP less"
 stand_in proxmox-boot-tool 'case $1 in
 status) echo "8357-FBD5 is configured with: uefi (versions: 6.8)" ;;
 *) echo "WARN: /dev/disk/by-uuid/8357-FBD5 does not exist - skipping" ;;

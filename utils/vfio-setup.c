@@ -173,13 +173,13 @@ static int change(const struct opts *o, bool undo, struct strlist *made)
 		strlist_add(&s.made, made->s[i]);
 	code = plan(&s, o, undo, o->request.force);
 	changed = setup_has_changes(&s);
-	if (code == EX_OK && changed)
-		say_warnings(&s);
 	if (code == EX_OK && s.t.cmds.n && s.loader.no_esp) {
-		say("no EFI system partition of %s is there: see 'proxmox-boot-tool status'",
-		    BOOTLOADER_PBT_UUIDS);
+		say("no EFI system partition of %s is there: proxmox-boot-tool status: %s",
+		    BOOTLOADER_PBT_UUIDS, s.loader.skipped);
 		code = EX_IOERR;
 	}
+	if (code == EX_OK && changed)
+		say_warnings(&s);
 	if (code == EX_OK && o->dry_run)
 		setupreport_plan(&s.t);
 	else if (code == EX_OK && s.t.to.n)

@@ -68,12 +68,15 @@ static int detect_pbt(struct bootloader *b)
 		hostcmd_ask(&argv, &lines);
 	for (size_t i = 0; i < lines.n; i++) {
 		take_status(b, lines.s[i]);
-		b->no_esp = b->no_esp || strstr(lines.s[i], "skipping");
+		if (strstr(lines.s[i], "skipping")) {
+			free(b->skipped);
+			b->skipped = xstrdup(lines.s[i]);
+		}
 	}
 	strlist_done(&lines);
 	strlist_done(&argv);
 	b->guessed = !b->grub && !b->cmdline_file;
-	b->no_esp = b->no_esp && b->guessed;
+	b->no_esp = b->skipped && b->guessed;
 	if (b->guessed) {
 		b->grub = b->cmdline_file = true;
 		b->evidence = xstrdup(BOOTLOADER_PBT_UUIDS
@@ -128,6 +131,7 @@ void bootloader_done(struct bootloader *b)
 {
 	free(b->name);
 	free(b->evidence);
+	free(b->skipped);
 	*b = (struct bootloader){ 0 };
 }
 

@@ -157,6 +157,8 @@ int setup_plan_apply(struct setup *s, bool force, char **error)
 	if (s->words.n && !s->has_loader)
 		strlist_add_new(&s->warnings,
 				"no boot loader is known here: put the words on the kernel's command line yourself");
+	if (s->loader.skipped)
+		strlist_add_new(&s->warnings, s->loader.skipped);
 	if (s->loader.guessed)
 		strlist_add_new(&s->warnings, "which boot loader is in use is not clear: all that may be are set up");
 	for (size_t i = 0; rc == 0 && i < s->artifacts.files.n; i++)

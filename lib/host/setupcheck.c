@@ -23,7 +23,7 @@ static bool choose(struct setup *s, const struct setup_request *asked,
 		request_done(&s->request);
 		cards_done(&s->cards);
 		artifacts_done(&s->artifacts);
-		/* Without a wish only a host without a PCI bus fails: the list is empty. */
+		/* Without a wish only a host without a PCI bus fails. */
 		if (cards_find(&s->request, &s->cards, &other) < 0)
 			cards_done(&s->cards);
 		return false;
@@ -80,6 +80,19 @@ static void add_reset(const struct setup *s, struct hostcheck *hc)
 	grubconf_done(&g);
 }
 
+/* An EFI system partition that is not there. */
+static void add_skipped(const struct bootloader *b, struct hostcheck *hc)
+{
+	enum hostcheck_level level = b->no_esp ? HOSTCHECK_FAIL : HOSTCHECK_WARN;
+	const char *how = b->no_esp ?
+		"without an EFI system partition nothing takes effect" :
+		"it keeps what it has: mount or replace it, or proxmox-boot-tool clean";
+
+	if (b->skipped)
+		hostcheck_tell(hc, level, "boot", how, "proxmox-boot-tool status: %s",
+			       b->skipped);
+}
+
 void setupcheck_run(struct setup *s, const struct setup_request *asked,
 		    struct hostcheck *hc)
 {
@@ -92,10 +105,7 @@ void setupcheck_run(struct setup *s, const struct setup_request *asked,
 	in.applied = chosen && s->applied && rc == 0 && !setup_has_changes(s);
 	hostcheck_run(hc, &in);
 	add_reset(s, hc);
-	if (s->loader.no_esp)
-		hostcheck_tell(hc, HOSTCHECK_FAIL, "boot",
-			       "nothing can be put into effect: see proxmox-boot-tool status",
-			       "no EFI system partition of %s is there", BOOTLOADER_PBT_UUIDS);
+	add_skipped(&s->loader, hc);
 	if (transaction_is_pending())
 		hostcheck_tell(hc, HOSTCHECK_TODO, "files",
 			       "vfio-setup apply or vfio-setup undo puts back what it did",
