@@ -139,7 +139,7 @@ ended_by() {
 	[ "$(steps)" -ge "$at" ]
 }
 # no_trace: nothing is left for the next run of pci-rescan to heal.
-no_trace() { ! find /run/pve-gpu-utils/rescan -type f ! -name '*lock*' 2>/dev/null | grep .; }
+no_trace() { ! find /run/pve-gpu-utils/rescan -type f ! -name '*lock*' ! -name '.*' 2>/dev/null | grep .; }
 autoprobe_is() { grep . /sys/bus/pci/drivers_autoprobe | grep -qx "$1"; }
 
 # lend TOPOLOGY...: to vfio-pci, with settings that nobody has by default, so that

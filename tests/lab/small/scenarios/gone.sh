@@ -6,7 +6,7 @@
 host_does() { echo ". /lab/lib.sh; ask $*"; }
 # while_at WHEN COMMAND: the host acts while the loose display is removed; exit 74
 while_at() {
-	exits 74 meddled MEDDLE_AT=/remove "MEDDLE_$1=$2" pci-rescan --only slot $loose
+	exits 74 meddled MEDDLE_AT=/remove "MEDDLE_$1=$2" pci-rescan -t 3 --only slot $loose
 }
 others_as_before() {
 	grep -v "^$loose " /run/lab/before >/run/lab/others
@@ -20,14 +20,14 @@ plugged() {
 machine() {
 	lend $loose
 	take before
-	check "a cycle as it should be" exits 0 pci-rescan --only slot $loose
+	check "a cycle as it should be" exits 0 pci-rescan -t 3 --only slot $loose
 	check "nothing is lost" as_at before
 
 	lab_say "unplugged after the remove"
 	check "exit 74" while_at AFTER "$(host_does unplug loose)"
 	check "it says which" says $loose "come back"
 	check "the rest is as it was" others_as_before
-	check "again: still 74, no other harm" exits 74 pci-rescan $loose
+	check "again: still 74, no other harm" exits 74 pci-rescan -t 3 $loose
 	check "the rest is as it was" others_as_before
 
 	lab_say "plugged in again"

@@ -4,16 +4,16 @@
 
 # every RUNG ADDR TEXT CHECK...: CHECK for every step of a cycle
 every() {
-	rung=$1 addr=$2 text=$3
+	rung=$1 addr=$2 what=$3
 	shift 3
 	take before
 	meddled pci-rescan -q --only "$rung" "$addr"
 	last=$(steps)
 	cp /run/lab/trace /run/lab/steps
-	check "$text: $last steps by $rung" as_at before
+	check "$what: $last steps by $rung" as_at before
 	at=1
 	while [ $at -le "$last" ]; do
-		check "$text: step $at of $last ($(sed -n "${at}p" /run/lab/steps | sed 's,.*/\([^/]*/\),\1,'))" "$@" $at
+		check "$what: step $at of $last ($(sed -n "${at}p" /run/lab/steps | sed 's,.*/\([^/]*/\),\1,'))" "$@" $at
 		at=$((at + 1))
 	done
 }
@@ -36,6 +36,8 @@ to_group() {
 		as_at before && no_trace
 }
 
+no_half() { ! find /run/pve-gpu-utils -name '.*' -type f | grep .; }
+
 machine() {
 	lend $gpu $slot $arc $arc_audio
 	echo auto >$devices/0000:00:11.0/power/control
@@ -50,7 +52,7 @@ machine() {
 	lab_say "SIGTERM, SIGINT, SIGHUP"
 	signal=15
 	every slot $slot "SIGTERM: GPU and audio" signalled
-	every card $arc "SIGTERM: a card with a switch" signalled
+	[ "$(lab_word lab.long)" != 1 ] || every card $arc "SIGTERM: a card with a switch" signalled
 	signal=2
 	every slot $slot "SIGINT to the group: GPU and audio" to_group
 	signal=1
@@ -65,6 +67,7 @@ machine() {
 	check "the killed one again" exits 0 pci-rescan -q $slot
 	check "nothing is lost" as_at before
 	check "nothing is left to heal" no_trace
+	check "no file is left half-written" no_half
 	echo on >$devices/0000:00:11.0/power/control
 	unlend $gpu $slot $arc $arc_audio
 }
