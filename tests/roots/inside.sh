@@ -36,6 +36,11 @@ exits() {
 		return 1
 	}
 }
+exits_one_of() { # RC RC WORDS...
+	one=$1 two=$2
+	shift 2
+	exits "$one" "$@" || [ "$rc" -eq "$two" ]
+}
 said() { grep -q -e "$1" $out || { cat $out; return 1; }; }
 
 [ ! -e /roots/package.deb ] || check "the package installs" dpkg -i /roots/package.deb
@@ -182,14 +187,25 @@ tree >/run/before
 echo "== faults"
 host deb12-grub-nvidia
 mv /usr/sbin/update-initramfs /usr/sbin/update-initramfs.real
-printf '#!/bin/sh\necho "update-initramfs: failed for /boot/initrd.img" >&2\nexit 1\n' >/usr/sbin/update-initramfs
-chmod 755 /usr/sbin/update-initramfs
-check "update-initramfs fails: so does apply" exits 71 apply --gpu 01:00.0 --early
+stub() { # SHELL: what update-initramfs is for now
+	printf '#!/bin/sh\n%s\n' "$1" >/usr/sbin/update-initramfs
+	chmod 755 /usr/sbin/update-initramfs
+}
+failing='echo "update-initramfs: failed for /boot/initrd.img" >&2; exit 1'
+stub "[ -e /run/failed ] && exit 0; : >/run/failed; $failing"
+check "update-initramfs fails: so does apply" exits_one_of 71 74 apply --gpu 01:00.0 --early
 show
 check "and says so" said 'update-initramfs'
 check "nothing is left" undone
+stub "$failing"
+check "update-initramfs fails all the time" exits_one_of 71 74 apply --gpu 01:00.0 --early
+check "the files are taken back" sh -c '! ls /etc/*/*pve-gpu-utils* /etc/*/*/*pve-gpu-utils* 2>/dev/null'
+check "check tells" not exits 0 check
+stub 'exit 0'
+check "it works again: undo" exits 0 undo
+check "nothing is left" undone
 # Slow enough to be killed in the middle of it.
-printf '#!/bin/sh\n[ -e /run/slow ] || exit 0\n: >/run/began\nsleep 3\n' >/usr/sbin/update-initramfs
+stub '[ -e /run/slow ] || exit 0; : >/run/began; sleep 3'
 : >/run/slow
 rm -f /run/began
 vfio-setup apply --gpu 01:00.0 --early --cmdline iommu=pt >$out 2>&1 &
