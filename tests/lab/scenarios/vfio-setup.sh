@@ -15,13 +15,10 @@ host() {
 	LAB_WORDS=$watch_words
 	debian=$image
 	export LAB_DEVICES LAB_WORDS
-	boot apply off 600
-	image=$work/vfio-setup.1
-	own_boot_files
-	boot given off 600
-	image=$work/vfio-setup.2
-	own_boot_files
-	boot after off 400
+	bad=$failed
+	boot apply off 900
+	[ "$failed" = "$bad" ] && image=$work/vfio-setup.1 && own_boot_files && boot given off 900
+	[ "$failed" = "$bad" ] && image=$work/vfio-setup.2 && own_boot_files && boot after off 400
 	image=$debian
 	unset LAB_DEVICES LAB_WORDS
 }
