@@ -229,21 +229,38 @@ mkdir "$modprobe"
 set_up 73 vfio-setup apply --gpu 01:00.0
 rmdir "$modprobe"
 
+# One of ours with lines of somebody else: they stay, ours come and go.
+set_up 0 vfio-setup apply --gpu 01:00.0
+cp "$modprobe" "$dir/ours"
+{ echo "# before"; cat "$dir/ours"; echo "# behind"; } >"$modprobe"
+: >"$dir/log"
+set_up 0 vfio-setup apply
+has "nothing to change"
+ran ""
+set_up 0 vfio-setup apply --gpu 01:00.0 --blacklist nouveau
+{ echo "# before"; cat "$dir/ours"; echo "blacklist nouveau"; echo "# behind"; } >"$dir/want"
+cmp -s "$dir/want" "$modprobe" || { fail "others' lines"; cat "$modprobe" >&2; }
+set_up 0 vfio-setup undo
+[ "$(cat "$modprobe")" = "# before
+# behind" ] || fail "undo and others' lines"
+fresh
+
 # One of ours that was changed since.
 set_up 0 vfio-setup apply --gpu 01:00.0
-echo "# my remark" >>"$modprobe"
+sed 's/ids=/disable_vga=1 ids=/' "$modprobe" >"$dir/want"
+cp "$dir/want" "$modprobe"
 : >"$dir/log"
 for command in apply undo; do
 	set_up 73 vfio-setup "$command"
 	says "/etc/modprobe.d/pve-gpu-utils.conf: changed since vfio-setup wrote it"
 done
 set_up 1 vfio-setup diff
-has "-# my remark"
+has "-options vfio-pci disable_vga=1"
 ran ""
 set_up 0 vfio-setup apply --force
 ran "update-initramfs -u -k all
 "
-echo "# again" >>"$modprobe"
+cp "$dir/want" "$modprobe"
 # Gone is no hindrance.
 rm "$root/etc/modules-load.d/pve-gpu-utils.conf"
 set_up 0 vfio-setup undo --force

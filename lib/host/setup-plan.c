@@ -28,7 +28,7 @@ int setup_cannot_read(const char *path, int rc, char **error)
 static int check_ours(const struct hostfile *now, const struct hostfile *written,
 		      bool force, char **error)
 {
-	if (written && hostfile_equal(now, written))
+	if (written && strcmp(now->data, written->data) == 0)
 		return 0;
 	if (!written && !hostfile_is_marked(now)) {
 		*error = xasprintf("%s: there is a file of this name that vfio-setup did not write: move it away",
@@ -42,12 +42,42 @@ static int check_ours(const struct hostfile *now, const struct hostfile *written
 	return -EEXIST;
 }
 
+/*
+ * Lines that somebody has put before or behind ours stay: what is there, with
+ * wanted's bytes (none for data NULL) in the place of those that were written.
+ * False when ours are no longer there in one piece; *kept is then untouched.
+ */
+static bool keep_others(const struct hostfile *now, const struct hostfile *written,
+			const struct hostfile *wanted, struct hostfile *kept)
+{
+	const char *place = written && now->data ? strstr(now->data, written->data) : NULL;
+
+	if (!place || (place > now->data && place[-1] != '\n') ||
+	    strcmp(now->data, written->data) == 0)
+		return false;
+	*kept = (struct hostfile){ .path = xstrdup(now->path), .mode = now->mode };
+	kept->data = xasprintf("%.*s%s%s", (int)(place - now->data), now->data,
+			       wanted->data ? wanted->data : "", place + written->len);
+	kept->len = strlen(kept->data);
+	return true;
+}
+
+static void plan_change(struct setup *s, const struct hostfile *now,
+			const struct hostfile *wanted, struct setup_due *due)
+{
+	if (hostfile_equal(now, wanted))
+		return;
+	transaction_add(&s->t, now, wanted);
+	due->initramfs = due->initramfs || artifacts_is_in_initramfs(wanted->path);
+	due->loader = due->loader || strcmp(wanted->path, GRUBCONF_DROPIN) == 0;
+}
+
 /* One file of ours, from what is there to wanted (data NULL: none). */
 static int plan_file(struct setup *s, const struct hostfile *wanted, bool force,
 		     struct setup_due *due, char **error)
 {
 	const struct hostfile *written = hostfiles_find(&s->old.files, wanted->path);
-	struct hostfile now;
+	struct hostfile now, kept = { 0 };
 	int rc;
 
 	if (!wanted->data && !written)
@@ -55,22 +85,15 @@ static int plan_file(struct setup *s, const struct hostfile *wanted, bool force,
 	rc = hostfile_read(wanted->path, &now);
 	if (rc < 0)
 		rc = setup_cannot_read(wanted->path, rc, error);
+	else if (keep_others(&now, written, wanted, &kept))
+		plan_change(s, &now, &kept, due);
 	else if (now.data && !hostfile_equal(&now, wanted))
 		rc = check_ours(&now, written, force, error);
-	if (rc == 0) {
-		size_t n = s->t.to.n;
-
-		transaction_add(&s->t, &now, wanted);
-		if (s->t.to.n > n) {
-			due->initramfs =
-				due->initramfs || artifacts_is_in_initramfs(wanted->path);
-			due->loader =
-				due->loader || strcmp(wanted->path, GRUBCONF_DROPIN) == 0;
-		}
-		if (wanted->data)
-			hostfiles_add(&s->next.files, wanted->path, wanted->data,
-				      wanted->mode);
-	}
+	if (rc == 0 && !kept.path)
+		plan_change(s, &now, wanted, due);
+	if (rc == 0 && wanted->data)
+		hostfiles_add(&s->next.files, wanted->path, wanted->data, wanted->mode);
+	hostfile_done(&kept);
 	hostfile_done(&now);
 	return rc;
 }
