@@ -80,6 +80,7 @@ struct given {			/* a vGPU that a VM has, or is to have */
 
 struct givens {
 	const struct vgpus *v;
+	const struct view *view;
 	struct given *g;	/* owned */
 	size_t n, room;
 };
@@ -97,11 +98,25 @@ static void add_given(struct givens *list, struct guest_id guest, const char *ke
 			g->type = &list->v->types[i];
 }
 
+/* Of the card that was asked for, or any? */
+static bool is_asked_for(const struct view *view, const struct assignment *a)
+{
+	const struct vgpu_vf *vf;
+	char addr[PCIADDR_STRLEN];
+	int parent;
+
+	if (!view->only)
+		return true;
+	parent = a->has_addr ? vgpus_find_parent(&view->v, pciaddr_format(&a->addr, addr), &vf)
+			     : -1;
+	return parent >= 0 && parent == view->parent;
+}
+
 static void see_assignment(const struct assignment *a, void *arg)
 {
 	struct givens *list = arg;
 
-	if (!a->mdev_type)
+	if (!a->mdev_type || !is_asked_for(list->view, a))
 		return;
 	for (size_t i = 0; i < list->n; i++)	/* another alternative of a mapping */
 		if (guest_compare(&list->g[i].guest, &a->guest) == 0 &&
@@ -119,7 +134,7 @@ static void see_running(struct givens *list, const struct view *view)
 		/* A process stands for its VM. */
 		struct guest_id id = { .vmid = use ? (uint32_t)use->pid : 0 };
 
-		if (use && g->type && use->how != VGPUUSE_MAYBE)
+		if (use && g->type && check_is_wanted(view, g->parent) && use->how != VGPUUSE_MAYBE)
 			add_given(list, id, "", g->type);
 	}
 }
@@ -152,7 +167,7 @@ static bool check_guest(struct hostcheck *hc, const struct givens *list, size_t 
 void check_one_per_vm(struct hostcheck *hc, const struct view *view)
 {
 	const struct assignment_query query = { .silent = true };
-	struct givens list = { .v = &view->v };
+	struct givens list = { .v = &view->v, .view = view };
 	bool is_pve = exists("/etc/pve/local") || exists("/etc/pve/nodes"), is_well = true;
 
 	if (is_pve)
@@ -170,38 +185,53 @@ void check_one_per_vm(struct hostcheck *hc, const struct view *view)
 	free(list.g);
 }
 
-/* The program that mdevctl's own udev rule runs, if it is not there; allocated. */
-static char *missing_program(void)
+/* mdevctl's own udev rule: is it there, and does it name a program that is not? */
+static void look_at_mdevctl(bool *is_there, bool *is_broken)
 {
 	static const char *const rules[] = {
-		"/usr/lib/udev/rules.d/60-mdevctl.rules", "/lib/udev/rules.d/60-mdevctl.rules",
+		"/etc/udev/rules.d/60-mdevctl.rules", "/usr/lib/udev/rules.d/60-mdevctl.rules",
+		"/lib/udev/rules.d/60-mdevctl.rules",
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
+	*is_there = *is_broken = false;
+	for (size_t i = 0; i < ARRAY_SIZE(rules) && !*is_there; i++) {
 		_cleanup_free_ char *path = root_path("%s", rules[i]);
 		_cleanup_free_ char *text = readfile_string(path, RULES_MAX);
-		char *run = text ? strstr(text, "/usr/sbin/mdevctl") : NULL;
 
-		if (run && !exists("/usr/sbin/mdevctl"))
-			return xstrdup("/usr/sbin/mdevctl");
+		*is_there = text;
+		*is_broken = text && strstr(text, "/usr/sbin/mdevctl") &&
+			     !exists("/usr/sbin/mdevctl");
 	}
-	return NULL;
 }
 
 void check_boot(struct hostcheck *hc, const struct view *view)
 {
-	_cleanup_free_ char *missing = missing_program();
-	size_t autos = 0;
+	static const char enable[] = "pve-gpu-hooks mdev enable starts them";
+	size_t autos = 0, others = 0;
+	bool is_there, is_broken;
 
-	for (size_t i = 0; i < view->n_defs; i++)
-		autos += view->defs[i].is_auto &&
-			 (!view->only || strcmp(view->defs[i].parent, view->only) == 0);
+	for (size_t i = 0; i < view->n_defs; i++) {
+		const struct mdevdef *def = &view->defs[i];
+
+		if (!def->is_auto || (view->only && strcmp(def->parent, view->only) != 0))
+			continue;
+		autos++;
+		others += def->backend != VGPU_MDEV;
+	}
+	look_at_mdevctl(&is_there, &is_broken);
 	if (!autos)
-		check_tell(hc, HOSTCHECK_OK, "boot", NULL, "no vGPU is to start at boot");
-	else if (missing)
-		check_tell(hc, HOSTCHECK_WARN, "boot",
-			   xstrdup("pve-gpu-hooks mdev enable"),
-			   "mdevctl's udev rule runs %s, which is not there", missing);
-	else
+		check_tell(hc, HOSTCHECK_OK, "boot", NULL, "nothing is to start at boot");
+	else if (mdevdef_is_started_at_boot())
 		check_tell(hc, HOSTCHECK_OK, "boot", NULL, "%zu to start at boot", autos);
+	else if (is_broken)
+		check_tell(hc, HOSTCHECK_TODO, "boot", xstrdup(enable),
+			   "%zu to start at boot, but mdevctl's udev rule runs /usr/sbin/mdevctl, "
+			   "which is not there", autos);
+	else if (!is_there || others)
+		check_tell(hc, HOSTCHECK_TODO, "boot", xstrdup(enable),
+			   "%zu to start at boot, and nothing does it",
+			   is_there ? others : autos);
+	else
+		check_tell(hc, HOSTCHECK_OK, "boot", NULL, "%zu to start at boot, by mdevctl",
+			   autos);
 }
