@@ -63,7 +63,7 @@ char *mdevdef_path(const struct mdevdef *def);
 char *mdevdef_text(const struct mdevdef *def);
 int mdevdef_parse(const char *text, size_t len, struct mdevdef *def, const char **why);
 
-/* Has the administrator switched on that ours starts what is auto at boot? */
+/* Is /etc/pve-gpu-utils/mdev-autostart there, so that ours starts what is auto at boot? */
 bool mdevdef_is_started_at_boot(void);
 
 /* Add an attribute at the end. */
