@@ -173,6 +173,28 @@ START_TEST(changes_are_seen)
 }
 END_TEST
 
+START_TEST(groups_are_compared)
+{
+	struct pciaddr both[] = { at(GPU), at(VF) };
+	_cleanup_free_ char *same = NULL, *less = NULL, *link = NULL;
+	struct snapshot s;
+
+	build_gpu();
+	testroot_function(VF);
+	put_resource(VF, 0xd0000000, 1 << 20, 0x40200, 0);
+	testroot_group(VF, 7);
+	ck_assert_int_eq(snapshot_read(&s, both, 2, NULL, 0), 0);
+	same = snapshot_groups_changed(&s);
+	ck_assert_ptr_null(same);
+	link = testroot_path("/sys/devices/pci0000:00/" VF "/iommu_group");
+	ck_assert_int_eq(unlink(link), 0);
+	testroot_group(VF, 8);
+	less = snapshot_groups_changed(&s);
+	ck_assert_str_eq(less, GPU " and " VF " are no longer in one IOMMU group");
+	snapshot_done(&s);
+}
+END_TEST
+
 START_TEST(gone_is_seen)
 {
 	struct pciaddr gpu = at(GPU);
@@ -361,6 +383,7 @@ int main(void)
 	tcase_add_checked_fixture(tc, testroot_setup, testroot_teardown);
 	tcase_add_test(tc, function_is_read);
 	tcase_add_loop_test(tc, changes_are_seen, 0, ARRAY_SIZE(checks));
+	tcase_add_test(tc, groups_are_compared);
 	tcase_add_test(tc, gone_is_seen);
 	tcase_add_test(tc, virtual_function_is_well);
 	tcase_add_test(tc, file_keeps_all);

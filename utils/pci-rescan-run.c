@@ -247,6 +247,15 @@ static void settle(struct run *r, const struct ladder_card *card)
 	}
 }
 
+/* A guest gets whole groups: with others than before its start may fail. */
+static void say_groups(const struct ladder_card *card)
+{
+	_cleanup_free_ char *changed = snapshot_groups_changed(&card->snap);
+
+	if (changed)
+		say_warn("%s", changed);
+}
+
 static void climb(struct run *r, struct ladder_card *card)
 {
 	struct ladder l = run_ladder(r);
@@ -257,6 +266,8 @@ static void climb(struct run *r, struct ladder_card *card)
 	int code;
 
 	result = ladder_climb(&l, card, &rung, &what);
+	if (result == LADDER_HEALTHY && !sysfs_dry_run)
+		say_groups(card);
 	settle(r, card);
 	code = say_result(card, result, what);
 	run_fail(r, code);

@@ -1,28 +1,20 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The files of snapshots, and the lock between two runs. */
+/* The files of snapshots. */
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 
 #include "base/atomicfile.h"
 #include "base/cleanup.h"
 #include "base/readfile.h"
 #include "base/record.h"
 #include "base/root.h"
-#include "base/spawn.h"
 #include "base/xalloc.h"
 #include "pci/snapshot.h"
 
-#define STATE_FOLDER	"/run/pve-gpu-utils"
-#define FOLDER		STATE_FOLDER "/rescan"
-
 enum {
 	FILE_MAX = 1024 * 1024,
-	LOCK_POLL = 20,		/* ms */
 	BAR_TEXT = 3 * 17 + 1,
 };
 
@@ -94,14 +86,6 @@ static const struct pciaddr *name_of(const struct snapshot *s)
 	return NULL;
 }
 
-static int make_folder(void)
-{
-	_cleanup_free_ char *state = root_path(STATE_FOLDER), *folder = root_path(FOLDER);
-	int rc = atomicfile_mkdir(state);
-
-	return rc < 0 ? rc : atomicfile_mkdir(folder);
-}
-
 int snapshot_save(struct snapshot *s)
 {
 	static const struct record_opts opts = { .raw = true, .header = true };
@@ -115,7 +99,7 @@ int snapshot_save(struct snapshot *s)
 
 	if (!name)
 		return -EINVAL;
-	rc = make_folder();
+	rc = snapshot_make_folder();
 	if (rc < 0)
 		return rc;
 	out = xcheck(open_memstream(&text, &len));
@@ -128,7 +112,7 @@ int snapshot_save(struct snapshot *s)
 	if (fclose(out) != 0)
 		return -ENOMEM;
 	if (!s->path)
-		s->path = root_path(FOLDER "/%s", pciaddr_format(name, addr));
+		s->path = root_path(SNAPSHOT_FOLDER "/%s", pciaddr_format(name, addr));
 	return atomicfile_write(s->path, text, len, 0600);
 }
 
@@ -267,7 +251,7 @@ static int load(const char *path, struct snapshot *s)
 
 int snapshot_load_all(struct snapshot **list, size_t *n, size_t *bad)
 {
-	_cleanup_free_ char *folder = root_path(FOLDER);
+	_cleanup_free_ char *folder = root_path(SNAPSHOT_FOLDER);
 	_cleanup_closedir_ DIR *dir = opendir(folder);
 	struct dirent *entry;
 	size_t room = 0;
@@ -298,74 +282,4 @@ void snapshot_free_all(struct snapshot *list, size_t n)
 	for (size_t i = 0; i < n; i++)
 		snapshot_done(&list[i]);
 	free(list);
-}
-
-/* The number that the lock's last holder wrote into it. */
-static pid_t read_holder(int fd)
-{
-	char text[16];
-	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
-
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	return (pid_t)atoi(text);
-}
-
-void snapshot_lock_name(int lock, pid_t pid)
-{
-	char text[16];
-	int len = snprintf(text, sizeof(text), "%d\n", (int)pid);
-
-	/* Only for a message of the next one: a full disk does not matter. */
-	if (ftruncate(lock, 0) == 0 && pwrite(lock, text, (size_t)len, 0) < 0)
-		errno = 0;
-}
-
-/* What atomicfile_write() leaves when it is killed: ".ADDR.XXXXXX". */
-static void remove_temporary(void)
-{
-	_cleanup_free_ char *folder = root_path(FOLDER);
-	_cleanup_closedir_ DIR *dir = opendir(folder);
-	struct dirent *entry;
-
-	while (dir && (entry = readdir(dir))) {
-		_cleanup_free_ char *name = xstrdup(entry->d_name);
-		char *dot = strrchr(name, '.');
-		struct pciaddr addr;
-
-		if (*name != '.' || dot == name)
-			continue;
-		*dot = '\0';
-		if (pciaddr_parse(name + 1, &addr))
-			unlinkat(dirfd(dir), entry->d_name, 0);
-	}
-}
-
-int snapshot_lock(int64_t timeout, const volatile sig_atomic_t *stop, pid_t *holder)
-{
-	_cleanup_free_ char *path = root_path(STATE_FOLDER "/rescan.lock");
-	int64_t until = spawn_now() + timeout;
-	int fd, rc = make_folder();
-
-	*holder = 0;
-	if (rc < 0)
-		return rc;
-	fd = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		rc = errno == EWOULDBLOCK ? -EAGAIN : -errno;
-		if (rc == -EAGAIN && stop && *stop)
-			rc = -EINTR;
-		if (rc != -EAGAIN || spawn_now() >= until) {
-			*holder = read_holder(fd);
-			close(fd);
-			return rc;
-		}
-		poll(NULL, 0, LOCK_POLL);
-	}
-	snapshot_lock_name(fd, getpid());
-	remove_temporary();
-	return fd;
 }

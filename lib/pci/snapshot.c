@@ -235,10 +235,7 @@ static const char *show_size(uint64_t size, char buf[32])
 	return buf;
 }
 
-/*
- * A register that the kernel has given an address and that reads 0 lost it in a
- * reset. Only functions (not bridges) have all six registers.
- */
+/* A register that was given an address and reads 0 lost it in a reset. Bridges have two. */
 static bool lost_address(const struct snapshot_bar *b, const uint8_t *head, size_t i)
 {
 	uint32_t low, high = 0;
@@ -326,4 +323,27 @@ enum snapshot_health snapshot_check(const struct snapshot_fn *was, char **what)
 			       : compare_bars(was, now, head);
 	}
 	return *what ? SNAPSHOT_CHANGED : SNAPSHOT_HEALTHY;
+}
+
+char *snapshot_groups_changed(const struct snapshot *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		const struct snapshot_fn *a = &s->fns[i];
+		int now = a->whole ? iommu_group_of(&a->addr) : -1;
+
+		for (size_t k = i + 1; now >= 0 && k < s->n; k++) {
+			const struct snapshot_fn *b = &s->fns[k];
+			int other = b->whole ? iommu_group_of(&b->addr) : -1;
+			bool shared = a->iommu_group == b->iommu_group;
+			char text[2][PCIADDR_STRLEN];
+
+			if (other < 0 || a->iommu_group < 0 || (now == other) == shared)
+				continue;
+			return xasprintf("%s and %s %s one IOMMU group",
+					 pciaddr_format(&a->addr, text[0]),
+					 pciaddr_format(&b->addr, text[1]),
+					 shared ? "are no longer in" : "are now in");
+		}
+	}
+	return NULL;
 }

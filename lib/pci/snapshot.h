@@ -11,6 +11,8 @@
 
 #include "pci/pciaddr.h"
 
+#define SNAPSHOT_FOLDER	"/run/pve-gpu-utils/rescan"
+
 enum { SNAPSHOT_BARS = 7 };	/* six base address registers and the expansion ROM */
 
 struct snapshot_bar {		/* one line of "resource"; all 0: not there */
@@ -99,14 +101,22 @@ enum snapshot_health {
 enum snapshot_health snapshot_check(const struct snapshot_fn *was, char **what);
 
 /*
- * Files below /run/pve-gpu-utils/rescan (0700), one per snapshot, named by its
+ * Two functions that a remove takes, which were in one IOMMU group and are not any
+ * more, or the other way round: for people, allocated; NULL when none are. The
+ * groups' numbers may differ.
+ */
+char *snapshot_groups_changed(const struct snapshot *s);
+
+/*
+ * Files below SNAPSHOT_FOLDER (0700), one per snapshot, named by its
  * first whole function, replaced atomically and synced; a reboot, which makes
  * them void, takes them away.
  *
- * save: sets s->path. forget: removes the file. load_all: every complete one,
+ * make_folder: -ENOTDIR for somebody's link in its place. save: makes it, sets s->path. forget: removes the file. load_all: every complete one,
  * *bad counts those that are not (they are left where they are).
  * Each 0 or -errno.
  */
+int snapshot_make_folder(void);
 int snapshot_save(struct snapshot *s);
 int snapshot_forget(struct snapshot *s);
 int snapshot_load_all(struct snapshot **list, size_t *n, size_t *bad);
