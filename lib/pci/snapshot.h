@@ -108,12 +108,13 @@ enum snapshot_health snapshot_check(const struct snapshot_fn *was, char **what);
 char *snapshot_groups_changed(const struct snapshot *s);
 
 /*
- * Files below SNAPSHOT_FOLDER (0700), one per snapshot, named by its
- * first whole function, replaced atomically and synced; a reboot, which makes
- * them void, takes them away.
+ * Files below SNAPSHOT_FOLDER (0700), one per snapshot, named by its first whole
+ * function, replaced atomically and synced; a reboot, which makes them void, takes
+ * them away.
  *
- * make_folder: -ENOTDIR for somebody's link in its place. save: makes it, sets s->path. forget: removes the file. load_all: every complete one,
- * *bad counts those that are not (they are left where they are).
+ * make_folder: -ENOTDIR for somebody's link in its place.
+ * save: makes the folder, too; sets s->path. forget: removes the file.
+ * load_all: every complete one; *bad counts those that are not, which stay.
  * Each 0 or -errno.
  */
 int snapshot_make_folder(void);
