@@ -151,7 +151,7 @@ static char *user_of(const struct view *view, const struct row *row)
 		return xstrdup("none");
 	if (use->how == VGPUUSE_MAYBE)
 		return xasprintf("process/%d?", (int)use->pid);
-	if (strncmp(use->owner, "qemu/", 5) == 0)
+	if (strncmp(use->owner, "qemu/", 5) == 0 || strncmp(use->owner, "lxc/", 4) == 0)
 		return xstrdup(use->owner);
 	return xasprintf("process/%d", (int)use->pid);
 }

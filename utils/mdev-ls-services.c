@@ -207,13 +207,14 @@ static void look_at_mdevctl(bool *is_there, bool *is_broken)
 void check_boot(struct hostcheck *hc, const struct view *view)
 {
 	static const char enable[] = "pve-gpu-hooks mdev enable starts them";
+	const char *only = view->parent >= 0 ? view->v.parents[view->parent].name : view->only;
 	size_t autos = 0, others = 0;
 	bool is_there, is_broken;
 
 	for (size_t i = 0; i < view->n_defs; i++) {
 		const struct mdevdef *def = &view->defs[i];
 
-		if (!def->is_auto || (view->only && strcmp(def->parent, view->only) != 0))
+		if (!def->is_auto || (only && strcmp(def->parent, only) != 0))
 			continue;
 		autos++;
 		others += def->backend != VGPU_MDEV;
