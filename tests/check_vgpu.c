@@ -339,7 +339,8 @@ START_TEST(matching)
 	ck_assert_uint_eq(n, names[_i].n);
 	if (n)
 		for (size_t i = 0; i < n; i++) {
-			ck_assert(vgpu_type_matches(&v, &v.types[types[i]], names[_i].text));
+			ck_assert(vgpu_type_matches(&v, &v.types[types[i]],
+						    names[_i].text));
 			if (i == n - 1 && names[_i].first)
 				ck_assert_str_eq(v.types[types[i]].id, names[_i].first);
 		}

@@ -24,8 +24,8 @@ static struct driver {
 static void setup(void)
 {
 	testroot_setup();
-	driver = mmap(NULL, sizeof(*driver), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-		      -1, 0);
+	driver = mmap(NULL, sizeof(*driver), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	ck_assert_ptr_ne(driver, MAP_FAILED);
 }
 
@@ -40,8 +40,9 @@ static int store(int fd, const char *path, const char *value)
 {
 	char line[192];
 
-	snprintf(driver->log + strlen(driver->log), sizeof(driver->log) - strlen(driver->log),
-		 "%s=%s ", strrchr(path, '/') + 1, value);
+	snprintf(driver->log + strlen(driver->log),
+		 sizeof(driver->log) - strlen(driver->log), "%s=%s ",
+		 strrchr(path, '/') + 1, value);
 	for (size_t i = 0; i < ARRAY_SIZE(driver->fault); i++)
 		if (*driver->fault[i].where && strstr(path, driver->fault[i].where)) {
 			if (driver->fault[i].is_deaf)
@@ -80,8 +81,8 @@ ssize_t __wrap_write(int fd, const void *data, size_t len)
 
 static struct timedwriter writer = { .limit = 5000, .lock = -1 };
 
-static int create(const char *parent, const char *type, const char *uuid, const char *vf_name,
-		  char **id)
+static int create(const char *parent, const char *type, const char *uuid,
+		  const char *vf_name, char **id)
 {
 	const struct vgpu_vf *none, *vf = NULL;
 	struct vgpus v;
@@ -346,7 +347,8 @@ START_TEST(explained)
 	ck_assert_int_eq(vgpus_read(&v, VGPUS_TYPES), 0);
 	p = vgpus_find_parent(&v, errors[_i].parent, &vf);
 	ck_assert_int_ge(p, 0);
-	text = vgpu_explain(&v, (size_t)p, vgpus_find_type(&v, (size_t)p, errors[_i].type),
+	text = vgpu_explain(&v, (size_t)p,
+			    vgpus_find_type(&v, (size_t)p, errors[_i].type),
 			    -errors[_i].err);
 	ck_assert_msg(strstr(text, errors[_i].says), "%s", text);
 	vgpus_done(&v);

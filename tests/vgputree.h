@@ -5,7 +5,7 @@
 
 #include "pcitree.h"
 
-/* A PCI function on the root bus, with a link in /sys/class/mdev_bus when it has mdevs. */
+/* A PCI function on the root bus. */
 static inline void vgputree_function(const char *addr, const char *driver)
 {
 	_cleanup_free_ char *place = xasprintf("pci0000:00/%s", addr);
@@ -45,8 +45,8 @@ static inline void vgputree_type(const char *place, const char *id, const char *
 	}
 }
 
-static inline void vgputree_instance(const char *place, const char *uuid, const char *type,
-				     int group)
+static inline void vgputree_instance(const char *place, const char *uuid,
+				     const char *type, int group)
 {
 	_cleanup_free_ char *folder = xasprintf("/sys/devices/%s/%s", place, uuid);
 	_cleanup_free_ char *link = xasprintf("/sys/bus/mdev/devices/%s", uuid);

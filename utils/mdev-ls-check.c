@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* driver, services, SR-IOV, types, instances, groups, one to a VM, boot: in that order. */
+/* In order: driver, services, SR-IOV, types, instances, groups, one to a VM, boot. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +15,8 @@
 #include "host/setupreport.h"
 #include "mdev-ls-check.h"
 
-void check_tell(struct hostcheck *hc, enum hostcheck_level level, const char *topic, char *how,
-		const char *fmt, ...)
+void check_tell(struct hostcheck *hc, enum hostcheck_level level, const char *topic,
+		char *how, const char *fmt, ...)
 {
 	va_list args;
 	char *what;
@@ -74,8 +74,9 @@ static bool offers_vgpus(const struct vgpus *v, const struct pcidev *dev)
 	for (size_t i = 0; i < v->n_parents; i++) {
 		const struct vgpu_parent *p = &v->parents[i];
 
-		if (p->is_pci && (pciaddr_compare(&p->addr, &dev->addr) == 0 ||
-				  (p->is_vf && pciaddr_compare(&p->physfn, &dev->addr) == 0)))
+		if (p->is_pci &&
+		    (pciaddr_compare(&p->addr, &dev->addr) == 0 ||
+		     (p->is_vf && pciaddr_compare(&p->physfn, &dev->addr) == 0)))
 			return true;
 	}
 	return false;
@@ -97,11 +98,10 @@ static int check_drivers(struct hostcheck *hc, const struct view *view)
 		     p->driver ? p->driver : "built in", vgpu_backend_name(p->backend));
 	}
 	for (size_t i = 0; i < n; i++) {
-		char addr[PCIADDR_STRLEN];
-		bool is_only = view->only &&
-			       strcmp(pciaddr_format(&devs[i].addr, addr), view->only) == 0;
+		char text[PCIADDR_STRLEN];
+		const char *addr = pciaddr_format(&devs[i].addr, text);
+		bool is_only = view->only && strcmp(addr, view->only) == 0;
 
-		pciaddr_format(&devs[i].addr, addr);
 		if (view->only ? !is_only : !gpudev_is_gpu(&devs[i]) || devs[i].is_vf)
 			continue;
 		if (is_only && view->parent >= 0)
@@ -109,7 +109,9 @@ static int check_drivers(struct hostcheck *hc, const struct view *view)
 		if (offers_vgpus(&view->v, &devs[i]))
 			continue;
 		shown++;
-		check_card(hc, is_only || !view->v.n_parents ? HOSTCHECK_FAIL : HOSTCHECK_WARN,
+		check_card(hc,
+			   is_only || !view->v.n_parents ? HOSTCHECK_FAIL
+							 : HOSTCHECK_WARN,
 			   &devs[i], addr);
 	}
 	pcidev_free(devs, n);
@@ -205,7 +207,8 @@ static void check_instances(struct hostcheck *hc, const struct view *view)
 static bool shares_group(const struct vgpus *v, size_t instance)
 {
 	for (size_t i = 0; i < v->n_instances; i++)
-		if (i != instance && v->instances[i].group == v->instances[instance].group)
+		if (i != instance &&
+		    v->instances[i].group == v->instances[instance].group)
 			return true;
 	return false;
 }

@@ -7,8 +7,8 @@
 #include "mdev-ls.h"
 
 /* Add a line; how (NULL: none) becomes the list's own. */
-void check_tell(struct hostcheck *hc, enum hostcheck_level level, const char *topic, char *how,
-		const char *fmt, ...) __attribute__((format(printf, 5, 6)));
+void check_tell(struct hostcheck *hc, enum hostcheck_level level, const char *topic,
+		char *how, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 
 /* Is a parent among those asked for? */
 bool check_is_wanted(const struct view *view, size_t parent);

@@ -10,7 +10,7 @@
 #include "mdev-ls.h"
 #include "pci/parentname.h"
 
-struct row {			/* one line of the list: an instance, a definition, a process */
+struct row {			/* one line: an instance, a definition, a process */
 	const char *id;
 	const struct vgpu *g;	/* NULL: not there now */
 	size_t instance;
@@ -156,7 +156,8 @@ static char *user_of(const struct view *view, const struct row *row)
 	return xasprintf("process/%d", (int)use->pid);
 }
 
-static void put_row(struct record_writer *w, const struct view *view, const struct row *row)
+static void put_row(struct record_writer *w, const struct view *view,
+		    const struct row *row)
 {
 	_cleanup_free_ char *user = user_of(view, row), *guest = NULL, *group = NULL;
 	const struct vgpu_parent *p = row->g ? &view->v.parents[row->g->parent] : NULL;
@@ -183,7 +184,8 @@ static void put_row(struct record_writer *w, const struct view *view, const stru
 
 static int print_rows(const struct view *view, const struct rows *rows)
 {
-	struct record_writer *w = record_stdout(fields, ARRAY_SIZE(fields), &view->record);
+	struct record_writer *w =
+		record_stdout(fields, ARRAY_SIZE(fields), &view->record);
 
 	if (!w)
 		return msg_usage_error();
@@ -220,7 +222,8 @@ int view_leftovers(const struct view *view)
 	struct vgpumgr *mgrs = NULL;
 	char **ids = NULL;
 	size_t n = 0;
-	int rc = view->parent < 0 ? vgpuuse_stale_managers(&view->v, &mgrs, &n) : 0, status;
+	int rc = view->parent < 0 ? vgpuuse_stale_managers(&view->v, &mgrs, &n) : 0,
+	    status;
 
 	if (rc < 0) {
 		errno = -rc;

@@ -107,7 +107,8 @@ static bool is_asked_for(const struct view *view, const struct assignment *a)
 
 	if (!view->only)
 		return true;
-	parent = a->has_addr ? vgpus_find_parent(&view->v, pciaddr_format(&a->addr, addr), &vf)
+	parent = a->has_addr ? vgpus_find_parent(&view->v, pciaddr_format(&a->addr, addr),
+						 &vf)
 			     : -1;
 	return parent >= 0 && parent == view->parent;
 }
@@ -134,7 +135,8 @@ static void see_running(struct givens *list, const struct view *view)
 		/* A process stands for its VM. */
 		struct guest_id id = { .vmid = use ? (uint32_t)use->pid : 0 };
 
-		if (use && g->type && check_is_wanted(view, g->parent) && use->how != VGPUUSE_MAYBE)
+		if (use && g->type && check_is_wanted(view, g->parent) &&
+		    use->how != VGPUUSE_MAYBE)
 			add_given(list, id, "", g->type);
 	}
 }
@@ -207,7 +209,8 @@ static void look_at_mdevctl(bool *is_there, bool *is_broken)
 void check_boot(struct hostcheck *hc, const struct view *view)
 {
 	static const char enable[] = "pve-gpu-hooks mdev enable starts them";
-	const char *only = view->parent >= 0 ? view->v.parents[view->parent].name : view->only;
+	const char *only =
+		view->parent >= 0 ? view->v.parents[view->parent].name : view->only;
 	size_t autos = 0, others = 0;
 	bool is_there, is_broken;
 

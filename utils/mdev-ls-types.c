@@ -30,7 +30,8 @@ static char *on_one_line(const char *text)
 	return out;
 }
 
-static void put_type(struct record_writer *w, const struct vgpus *v, const struct vgpu_type *t)
+static void put_type(struct record_writer *w, const struct vgpus *v,
+		     const struct vgpu_type *t)
 {
 	const struct vgpu_parent *p = &v->parents[t->parent];
 	_cleanup_free_ char *description = on_one_line(t->description);
@@ -62,7 +63,8 @@ static void say_empty(const struct vgpus *v, size_t parent)
 int view_types(const struct view *view, const char *operand)
 {
 	const struct vgpus *v = &view->v;
-	struct record_writer *w = record_stdout(fields, ARRAY_SIZE(fields), &view->record);
+	struct record_writer *w =
+		record_stdout(fields, ARRAY_SIZE(fields), &view->record);
 	_cleanup_free_ size_t *types = NULL;
 	size_t n = 0;
 

@@ -94,8 +94,8 @@ static int read_host(struct view *view, const struct opts *opts)
 		return EX_OK;
 	view->only = parentname_parse(opts->parent);
 	view->parent = vgpus_find_parent(&view->v, opts->parent, &view->vf);
-	return view->parent < 0 && opts->mode != MODE_CHECK ? say_no_parent(opts->parent) :
-							      EX_OK;
+	return view->parent < 0 && opts->mode != MODE_CHECK ? say_no_parent(opts->parent)
+							    : EX_OK;
 }
 
 static int run(const struct opts *opts, struct view *view, char *const operands[])

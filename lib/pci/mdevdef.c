@@ -38,7 +38,8 @@ static void tell_bad(const struct list *list, const char *path, const char *why)
 void mdevdef_add_attr(struct mdevdef *def, const char *name, const char *value)
 {
 	def->attrs = xreallocarray(def->attrs, def->n_attrs + 1, sizeof(*def->attrs));
-	def->attrs[def->n_attrs++] = (struct mdevdef_attr){ xstrdup(name), xstrdup(value) };
+	def->attrs[def->n_attrs++] =
+		(struct mdevdef_attr){ xstrdup(name), xstrdup(value) };
 }
 
 void mdevdef_done(struct mdevdef *def)
@@ -149,8 +150,8 @@ char *mdevdef_text(const struct mdevdef *def)
 }
 
 /* One file; name is its parent's folder. */
-static void read_file(struct list *list, bool is_own, const char *parent, const char *name,
-		      const char *path)
+static void read_file(struct list *list, bool is_own, const char *parent,
+		      const char *name, const char *path)
 {
 	struct readfile buf = { 0 };
 	char uuid[MDEV_UUID_LEN + 1];
@@ -179,7 +180,8 @@ static void read_file(struct list *list, bool is_own, const char *parent, const 
 	free(buf.data);
 }
 
-static int read_parent(struct list *list, bool is_own, const char *parent, const char *folder)
+static int read_parent(struct list *list, bool is_own, const char *parent,
+		       const char *folder)
 {
 	_cleanup_closedir_ DIR *dir = opendir(folder);
 	struct dirent *entry;
@@ -247,8 +249,8 @@ int mdevdef_list(struct mdevdef **defs, size_t *n,
 	return 0;
 }
 
-const struct mdevdef *mdevdef_find(const struct mdevdef *defs, size_t n, const char *parent,
-				   const char *id)
+const struct mdevdef *mdevdef_find(const struct mdevdef *defs, size_t n,
+				   const char *parent, const char *id)
 {
 	for (size_t i = 0; i < n; i++)
 		if (strcmp(defs[i].id, id) == 0 &&

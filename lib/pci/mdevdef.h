@@ -21,7 +21,7 @@ struct mdevdef_attr {		/* to be written below the instance, in order */
 struct mdevdef {
 	enum vgpu_backend backend;
 	char *parent;		/* owned; sysfs name */
-	char *id;		/* owned; UUID in lower case; NVIDIA: the VF; SR-IOV: the parent */
+	char *id;		/* owned; UUID in lower case; the VF; SR-IOV: the parent */
 	char *type;		/* owned; type id */
 	bool is_auto;		/* "start": "auto"; false for "manual" */
 	unsigned count;		/* SR-IOV: number of VFs ("numvfs"); else 0 */
@@ -39,9 +39,9 @@ int mdevdef_list(struct mdevdef **defs, size_t *n,
 void mdevdef_free(struct mdevdef *defs, size_t n);
 void mdevdef_done(struct mdevdef *def);
 
-/* The definition of an instance, in a list; parent may be NULL. NULL when there is none. */
-const struct mdevdef *mdevdef_find(const struct mdevdef *defs, size_t n, const char *parent,
-				   const char *id);
+/* The definition of an instance, in a list; NULL without. parent may be NULL. */
+const struct mdevdef *mdevdef_find(const struct mdevdef *defs, size_t n,
+				   const char *parent, const char *id);
 
 /*
  * Write one, byte by byte as mdevctl 1.4.0 does: two spaces of indent, no final LF, keys
@@ -57,13 +57,13 @@ int mdevdef_remove(const struct mdevdef *def);
 char *mdevdef_path(const struct mdevdef *def);
 
 /*
- * Text of a definition, allocated, and back. -EINVAL with *why set (static): no JSON object,
- * no mdev_type, no or another start. backend, parent and id are the caller's.
+ * Text of a definition, allocated, and back. -EINVAL with *why set (static): no JSON
+ * object, no mdev_type, no or another start. backend, parent and id are the caller's.
  */
 char *mdevdef_text(const struct mdevdef *def);
 int mdevdef_parse(const char *text, size_t len, struct mdevdef *def, const char **why);
 
-/* Is /etc/pve-gpu-utils/mdev-autostart there, so that ours starts what is auto at boot? */
+/* Does /etc/pve-gpu-utils/mdev-autostart have ours start what is auto at boot? */
 bool mdevdef_is_started_at_boot(void);
 
 /* Add an attribute at the end. */

@@ -25,7 +25,8 @@ static char *vfio_device(const char *folder)
 }
 
 /* id and path become the instance's own. */
-static struct vgpu *add_instance(struct vgpu_build *b, size_t parent, char *id, char *path)
+static struct vgpu *add_instance(struct vgpu_build *b, size_t parent, char *id,
+				 char *path)
 {
 	struct vgpus *v = b->v;
 	_cleanup_free_ char *group = vgpu_link(path, "iommu_group");
@@ -132,7 +133,8 @@ static bool is_same_card(const struct vgpus *v, size_t a, size_t b)
 {
 	const struct vgpu_parent *x = &v->parents[a], *y = &v->parents[b];
 
-	return a == b || (x->is_vf && y->is_vf && pciaddr_compare(&x->physfn, &y->physfn) == 0);
+	return a == b ||
+	       (x->is_vf && y->is_vf && pciaddr_compare(&x->physfn, &y->physfn) == 0);
 }
 
 static bool is_same_type(const struct vgpu *a, const struct vgpu *b)

@@ -124,8 +124,8 @@ static int create_nvidia(struct timedwriter *w, const struct vgpu_parent *p, int
 	return first;
 }
 
-static int create_mdev(struct timedwriter *w, const struct vgpu_parent *p, const char *type,
-		       const char *uuid, char **id)
+static int create_mdev(struct timedwriter *w, const struct vgpu_parent *p,
+		       const char *type, const char *uuid, char **id)
 {
 	_cleanup_free_ char *path = xasprintf("%s/mdev_supported_types/%s/create", p->path,
 					      type);
@@ -193,7 +193,8 @@ int vgpu_release(struct timedwriter *w, const struct vgpus *v, size_t instance,
 }
 
 /* The switch keeps its value: 1 from the kernel on, unless somebody cleared it. */
-static int set_numvfs(struct timedwriter *w, const char *folder, unsigned count, bool autoprobe)
+static int set_numvfs(struct timedwriter *w, const char *folder, unsigned count,
+		      bool autoprobe)
 {
 	_cleanup_free_ char *numvfs = xasprintf("%s/sriov_numvfs", folder);
 	_cleanup_free_ char *probe = xasprintf("%s/sriov_drivers_autoprobe", folder);

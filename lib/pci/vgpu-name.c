@@ -28,7 +28,8 @@ static bool is_last_part(const char *name, const char *text)
 	return false;
 }
 
-static enum match match_type(const struct vgpus *v, const struct vgpu_type *t, const char *text)
+static enum match match_type(const struct vgpus *v, const struct vgpu_type *t,
+			     const char *text)
 {
 	bool is_vendor = v->parents[t->parent].backend == VGPU_NVIDIA;
 	const char *name;
@@ -50,7 +51,8 @@ bool vgpu_type_matches(const struct vgpus *v, const struct vgpu_type *t, const c
 	return match_type(v, t, text) != MATCH_NONE;
 }
 
-void vgpus_match(const struct vgpus *v, int parent, const char *text, size_t **types, size_t *n)
+void vgpus_match(const struct vgpus *v, int parent, const char *text, size_t **types,
+		 size_t *n)
 {
 	size_t room = 0;
 

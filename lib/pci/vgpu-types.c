@@ -15,7 +15,8 @@
 
 enum { MEMORY_MAX = 64 * 1024 };	/* bytes of a file that vgpus_remember() writes */
 
-static struct vgpu_type *add_type(struct vgpu_build *b, size_t parent, char *id, char *name)
+static struct vgpu_type *add_type(struct vgpu_build *b, size_t parent, char *id,
+				  char *name)
 {
 	struct vgpus *v = b->v;
 	struct vgpu_type *t;

@@ -77,7 +77,8 @@ static struct vgpu_parent *add_parent(struct vgpu_build *b, const char *name, ch
 	_cleanup_free_ char *physfn = vgpu_link(path, "physfn");
 	struct vgpu_parent *p;
 
-	v->parents = xgrow(v->parents, v->n_parents, &b->parents_room, sizeof(*v->parents));
+	v->parents =
+		xgrow(v->parents, v->n_parents, &b->parents_room, sizeof(*v->parents));
 	p = &v->parents[v->n_parents++];
 	*p = (struct vgpu_parent){
 		.name = xstrdup(name),
@@ -93,7 +94,8 @@ static struct vgpu_parent *add_parent(struct vgpu_build *b, const char *name, ch
 }
 
 /* Every entry of a folder but hidden ones; a folder that is not there has none. */
-static int each_entry(const char *path, int (*see)(const char *name, void *arg), void *arg)
+static int each_entry(const char *path, int (*see)(const char *name, void *arg),
+		      void *arg)
 {
 	_cleanup_closedir_ DIR *dir = opendir(path);
 	struct dirent *entry;
@@ -184,7 +186,8 @@ static int compare_vf(const void *a, const void *b)
 	return pciaddr_compare(&x->addr, &y->addr);
 }
 
-static void add_vf(struct vgpu_vf **vfs, size_t *n, size_t *room, const struct pciaddr *addr)
+static void add_vf(struct vgpu_vf **vfs, size_t *n, size_t *room,
+		   const struct pciaddr *addr)
 {
 	char name[PCIADDR_STRLEN];
 	_cleanup_free_ char *path = root_path("/sys/bus/pci/devices/%s",

@@ -48,7 +48,7 @@ struct vgpu_type {
 	size_t parent;		/* index into parents */
 	char *id;		/* owned */
 	char *name;		/* owned; "GRID P40-6Q"; NULL when nothing says it */
-	int available;		/* can be made now; an upper bound for NVIDIA's VFIO; -1 unknown */
+	int available;		/* can be made now; NVIDIA's VFIO: an upper bound; -1 unknown */
 	char *api;		/* owned; "vfio-pci"; NULL unknown */
 	char *description;	/* owned; may have several lines; NULL without */
 	char *reason;		/* owned; why available is 0, in words; else NULL */
@@ -68,7 +68,7 @@ struct vgpu {			/* an instance that exists */
 };
 
 struct vgpus {
-	struct vgpu_parent *parents;	/* owned, sorted: PCI by address, then others by name */
+	struct vgpu_parent *parents;	/* owned; PCI by address, then others by name */
 	size_t n_parents;
 	struct vgpu_type *types;	/* owned, sorted by parent, id as text */
 	size_t n_types;
@@ -79,7 +79,7 @@ struct vgpus {
 /* What vgpus_read() reads beside parents and instances. */
 enum {
 	VGPUS_TYPES = 1 << 0,
-	VGPUS_ANY_SRIOV = 1 << 1,	/* NICs, disks, too, not display and accelerators alone */
+	VGPUS_ANY_SRIOV = 1 << 1,	/* of NICs and disks, too, not of GPUs alone */
 };
 
 /*
@@ -119,7 +119,8 @@ const char *vgpu_backend_name(enum vgpu_backend backend);	/* "mdev", "nvidia", "
  * Does text name the type? Ids exactly ("nvidia-50"; "50" for NVIDIA's VFIO); names in
  * any case, whole, without "GRID " or "NVIDIA ", or by the last part: "P40-6Q", "6q".
  */
-bool vgpu_type_matches(const struct vgpus *v, const struct vgpu_type *t, const char *text);
+bool vgpu_type_matches(const struct vgpus *v, const struct vgpu_type *t,
+		       const char *text);
 
 /*
  * All types that text names, at one parent or (parent -1) at all: indices, allocated,
@@ -163,8 +164,8 @@ int vgpu_create(struct timedwriter *w, const struct vgpus *v, size_t type,
  * Release one. NVIDIA: EPERM and EBUSY, while a VM is still closing, are tried again each
  * second for up to wait seconds. Look for users first: removing an mdev blocks in the
  * kernel until its user lets go.
- * 0 (gone already: 0), -EOPNOTSUPP (an SR-IOV VF: only all go, vgpu_set_vfs()), -ETIMEDOUT
- * or another -errno.
+ * 0 (gone already: 0), -EOPNOTSUPP (an SR-IOV VF: only all go, vgpu_set_vfs()),
+ * -ETIMEDOUT or another -errno.
  */
 int vgpu_release(struct timedwriter *w, const struct vgpus *v, size_t instance,
 		 unsigned wait);

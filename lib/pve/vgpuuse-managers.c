@@ -49,8 +49,8 @@ static char *served_id(pid_t pid)
 	struct pciaddr addr;
 
 	if (readfile_at(AT_FDCWD, path, CMDLINE_MAX, &cmdline) == 0)
-		for (const char *word = cmdline.data; !id && word < cmdline.data + cmdline.len;
-		     word += strlen(word) + 1) {
+		for (const char *word = cmdline.data;
+		     !id && word < cmdline.data + cmdline.len; word += strlen(word) + 1) {
 			if (vgpu_uuid_parse(word, uuid))
 				id = xstrdup(uuid);
 			else if (pciaddr_parse(word, &addr))
@@ -80,7 +80,8 @@ static void see_manager(pid_t pid, void *arg)
 	 * One that names its vGPU is judged by it. One that names none serves a vGPU if
 	 * it is the daemon's child, and then there must be some vGPU.
 	 */
-	if (id ? vgpus_find(m->v, id) >= 0 : has_nvidia(m->v) || !is_manager(parent_pid(pid))) {
+	if (id ? vgpus_find(m->v, id) >= 0
+	       : has_nvidia(m->v) || !is_manager(parent_pid(pid))) {
 		free(id);
 		return;
 	}

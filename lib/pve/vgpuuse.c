@@ -71,7 +71,8 @@ static bool is_node_of(const struct vgpu *g, const char *node)
 /* Could a VFIO device be this instance's? Of plain VFs only one that VFIO drives. */
 static bool is_vfio(const struct vgpus *v, const struct vgpu *g)
 {
-	return v->parents[g->parent].backend != VGPU_SRIOV || bind_is_vfio_driver(g->driver);
+	return v->parents[g->parent].backend != VGPU_SRIOV ||
+	       bind_is_vfio_driver(g->driver);
 }
 
 static void end_process(struct search *s)
@@ -189,7 +190,8 @@ static void read_cmdline(pid_t pid, void *arg)
 	free(cmdline.data);
 }
 
-static void add_vm(struct search *s, size_t instance, uint32_t vmid, pid_t pid, char *what)
+static void add_vm(struct search *s, size_t instance, uint32_t vmid, pid_t pid,
+		   char *what)
 {
 	add_use(s, instance, VGPUUSE_PVE, pid, what);
 	for (size_t i = 0; i < s->n; i++) {
@@ -211,7 +213,8 @@ static void see_reservations(struct search *s, size_t instance, uint32_t vmid)
 	if (reservations_read(&r, &n) < 0)
 		return;
 	for (size_t i = 0; i < n; i++)
-		if ((is_vf ? pciaddr_compare(&r[i].addr, &addr) == 0 : r[i].vmid == vmid) &&
+		if ((is_vf ? pciaddr_compare(&r[i].addr, &addr) == 0
+			   : r[i].vmid == vmid) &&
 		    reservation_is_held(&r[i])) {
 			add_vm(s, instance, r[i].vmid, r[i].pid, xstrdup("reserved by PVE"));
 			break;

@@ -12,7 +12,7 @@
 enum vgpuuse_how {
 	VGPUUSE_FILE,		/* has its VFIO group or device open */
 	VGPUUSE_CMDLINE,	/* a QEMU with its UUID or address on the command line */
-	VGPUUSE_PVE,		/* PVE's own UUID of a VM that runs, or PVE's reservation */
+	VGPUUSE_PVE,		/* PVE's UUID of a VM that runs, or PVE's reservation */
 	VGPUUSE_MAYBE,		/* has a VFIO device open that may be this one's */
 };
 
@@ -26,8 +26,8 @@ struct vgpuuse {
 };
 
 /*
- * Users of all instances: allocated, sorted by instance, how, pid; one row per instance and
- * process. Only root sees all. 0 or -errno.
+ * Users of all instances: allocated, sorted by instance, how, pid; one row per instance
+ * and process. Only root sees all. 0 or -errno.
  */
 int vgpuuse_list(const struct vgpus *v, struct vgpuuse **uses, size_t *n);
 void vgpuuse_free(struct vgpuuse *uses, size_t n);
