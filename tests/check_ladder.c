@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The ladder on a kernel made of files: timedwrite() is replaced by one that
- * removes, finds and binds functions as the kernel does, and can kill the run at any write.
+ * removes, finds and binds functions as the kernel does, and can kill the run at any
+ * write.
  */
 #include "pcitree.h"
 
@@ -58,7 +59,8 @@ static const char *addr_of(const char *place)
 
 static void put_link(const char *addr, const char *place)
 {
-	_cleanup_free_ char *link = xasprintf("%s/sys/bus/pci/devices/%s", testroot, addr);
+	_cleanup_free_ char *link =
+		xasprintf("%s/sys/bus/pci/devices/%s", testroot, addr);
 	_cleanup_free_ char *target = xasprintf("../../../devices/%s", place);
 
 	ck_assert(symlink(target, link) == 0 || errno == EEXIST);
@@ -70,15 +72,21 @@ static void put_fresh(size_t i, uint64_t size)
 	const char *place = machine[i].place;
 	bool bridge = machine[i].class >> 8 == 0x0604;
 	uint8_t head[256] = {
-		(uint8_t)machine[i].vendor, (uint8_t)(machine[i].vendor >> 8),
-		(uint8_t)machine[i].device, (uint8_t)(machine[i].device >> 8),
-		[10] = (uint8_t)(machine[i].class >> 8), [11] = (uint8_t)(machine[i].class >> 16),
-		[14] = bridge, [19] = 0xf0,
+		(uint8_t)machine[i].vendor,
+		(uint8_t)(machine[i].vendor >> 8),
+		(uint8_t)machine[i].device,
+		(uint8_t)(machine[i].device >> 8),
+		[10] = (uint8_t)(machine[i].class >> 8),
+		[11] = (uint8_t)(machine[i].class >> 16),
+		[14] = bridge,
+		[19] = 0xf0,
 	};
-	char resource[512], *driver = xasprintf("%s/sys/devices/%s/driver", testroot, place);
+	char resource[512],
+		*driver = xasprintf("%s/sys/devices/%s/driver", testroot, place);
 
 	pcitree_config_bytes(place, head, 64);
-	snprintf(resource, sizeof(resource), "0x00000000f0000000 0x%016llx 0x0000000000040200\n",
+	snprintf(resource, sizeof(resource),
+		 "0x00000000f0000000 0x%016llx 0x0000000000040200\n",
 		 0xefffffffull + (unsigned long long)size);
 	pcitree_attribute(place, "resource", bridge ? "" : resource);
 	pcitree_attribute(place, "driver_override", "(null)\n");
@@ -94,7 +102,8 @@ static void put_fresh(size_t i, uint64_t size)
 	free(driver);
 }
 
-static void put_number(const char *place, const char *name, unsigned digits, unsigned value)
+static void put_number(const char *place, const char *name, unsigned digits,
+		       unsigned value)
 {
 	char text[16];
 
@@ -119,7 +128,8 @@ static void build(void)
 		put_fresh(i, 16 << 20);
 		if (machine[i].driver)
 			pcitree_driver(place, machine[i].driver);
-		pcitree_attribute(place, "driver_override", *override ? override : "(null)\n");
+		pcitree_attribute(place, "driver_override",
+				  *override ? override : "(null)\n");
 		pcitree_attribute(place, "power/control", "auto\n");
 		pcitree_attribute(place, "msi_bus", "0\n");
 		put_number(place, "vendor", 4, machine[i].vendor);
@@ -145,8 +155,8 @@ static bool is_there(const char *place)
 static void kernel_remove(const char *addr)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(machine); i++) {
-		_cleanup_free_ char *link = xasprintf("%s/sys/bus/pci/devices/%s", testroot,
-						      addr_of(machine[i].place));
+		_cleanup_free_ char *link = xasprintf(
+			"%s/sys/bus/pci/devices/%s", testroot, addr_of(machine[i].place));
 
 		if (strstr(machine[i].place, addr))
 			ck_assert(unlink(link) == 0 || errno == ENOENT);
@@ -162,14 +172,17 @@ static void kernel_rescan(unsigned bus)
 		const char *place = machine[i].place, *addr = addr_of(place);
 		_cleanup_free_ char *above = xstrndup(place, (size_t)(addr - 1 - place));
 		char autoprobe[4] = "";
-		_cleanup_free_ char *path = xasprintf("%s/sys/bus/pci/drivers_autoprobe", testroot);
+		_cleanup_free_ char *path =
+			xasprintf("%s/sys/bus/pci/drivers_autoprobe", testroot);
 
 		/* This bus, and those below what was found on it. */
-		if (is_there(place) || (strncmp(addr, head, 8) != 0 && !strstr(place, head)) ||
+		if (is_there(place) ||
+		    (strncmp(addr, head, 8) != 0 && !strstr(place, head)) ||
 		    (strchr(above, '/') && !is_there(above)) ||
 		    (kernel.loses_audio && strcmp(addr, AUDIO) == 0))
 			continue;
-		put_fresh(i, kernel.shrinks_gpu && strcmp(addr, GPU) == 0 ? 4 << 20 : 16 << 20);
+		put_fresh(i, kernel.shrinks_gpu && strcmp(addr, GPU) == 0 ? 4 << 20
+									  : 16 << 20);
 		put_link(addr, place);
 		sysfs_read(path, autoprobe, sizeof(autoprobe));
 		if (strcmp(autoprobe, "1") == 0)
@@ -180,7 +193,8 @@ static void kernel_rescan(unsigned bus)
 static int kernel_bind(const char *driver, const char *addr)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(machine); i++)
-		if (strcmp(addr_of(machine[i].place), addr) == 0 && is_there(machine[i].place))
+		if (strcmp(addr_of(machine[i].place), addr) == 0 &&
+		    is_there(machine[i].place))
 			pcitree_driver(machine[i].place, driver);
 	return 0;
 }
@@ -256,7 +270,8 @@ int __wrap_timedwrite(struct timedwriter *w, const char *path, const char *value
 
 static void put_text(FILE *out, const char *place, const char *name)
 {
-	_cleanup_free_ char *path = xasprintf("%s/sys/devices/%s/%s", testroot, place, name);
+	_cleanup_free_ char *path =
+		xasprintf("%s/sys/devices/%s/%s", testroot, place, name);
 	char text[64] = "-";
 
 	sysfs_read(path, text, sizeof(text));
@@ -267,16 +282,19 @@ static void put_text(FILE *out, const char *place, const char *name)
 static char *state(void)
 {
 	static const char *const names[] = {
-		"driver_override", "reset_method", "power/control", "d3cold_allowed", "msi_bus",
+		"driver_override", "reset_method", "power/control",
+		"d3cold_allowed",  "msi_bus",
 	};
 	char *text = NULL, autoprobe[4] = "";
 	size_t len;
 	FILE *out = open_memstream(&text, &len);
-	_cleanup_free_ char *path = xasprintf("%s/sys/bus/pci/drivers_autoprobe", testroot);
+	_cleanup_free_ char *path =
+		xasprintf("%s/sys/bus/pci/drivers_autoprobe", testroot);
 
 	for (size_t i = 0; i < ARRAY_SIZE(machine); i++) {
 		const char *place = machine[i].place;
-		_cleanup_free_ char *link = xasprintf("%s/sys/devices/%s/driver", testroot, place);
+		_cleanup_free_ char *link =
+			xasprintf("%s/sys/devices/%s/driver", testroot, place);
 		_cleanup_free_ char *driver = sysfs_link_name(link);
 
 		fprintf(out, "%s %d %s", place, is_there(place), driver ? driver : "-");
@@ -292,7 +310,9 @@ static char *state(void)
 
 static struct ladder new_ladder(void)
 {
-	return (struct ladder){ .writer = { .lock = -1 }, .timeout = 50, .stop = &stopped };
+	return (struct ladder){ .writer = { .lock = -1 },
+				.timeout = 50,
+				.stop = &stopped };
 }
 
 /* One card of the function at this place, its snapshot taken. */
@@ -310,7 +330,8 @@ static struct ladder_card *card_of(const struct topology *t, const char *addr, i
 	return cards;
 }
 
-static enum ladder_result climb(const char *addr, int only, enum ladder_rung *rung, char **what)
+static enum ladder_result climb(const char *addr, int only, enum ladder_rung *rung,
+				char **what)
 {
 	struct ladder l = new_ladder();
 	struct ladder_card *card;
@@ -511,7 +532,8 @@ START_TEST(what_is_not_put_back_is_told)
 	build();
 	kernel.refuses_override = true;
 	ck_assert_int_eq(climb(GPU, -1, &rung, &what), LADDER_CHANGED);
-	ck_assert_ptr_nonnull(strstr(what, GPU " driver_override is \"\", was \"vfio-pci\""));
+	ck_assert_ptr_nonnull(
+		strstr(what, GPU " driver_override is \"\", was \"vfio-pci\""));
 	ck_assert_uint_eq(count_files(), 0);
 }
 END_TEST
@@ -563,7 +585,7 @@ START_TEST(hanging_write_ends_it)
 }
 END_TEST
 
-/* Another driver has it since: it stays, and the older word is kept for the next climb. */
+/* Another driver has it since: it stays; the older word is for the next climb. */
 START_TEST(other_driver_is_left_alone)
 {
 	_cleanup_free_ char *text = NULL, *before = NULL, *after = NULL, *what = NULL;
@@ -608,7 +630,8 @@ END_TEST
 
 START_TEST(functions_of_one_card_are_one)
 {
-	struct pciaddr addrs[] = { at("0000:05:00.0"), at(AUDIO), at("0000:04:00.0"), at(GPU) };
+	struct pciaddr addrs[] = { at("0000:05:00.0"), at(AUDIO), at("0000:04:00.0"),
+				   at(GPU) };
 	struct ladder_card *cards;
 	struct topology t;
 	size_t n;

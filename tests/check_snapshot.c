@@ -40,10 +40,11 @@ static void put_resource(const char *addr, uint64_t start, uint64_t size, uint64
 			 uint64_t rom)
 {
 	char text[1024];
-	size_t len = (size_t)snprintf(text, sizeof(text), "0x%016llx 0x%016llx 0x%016llx\n",
-				      (unsigned long long)start,
-				      (unsigned long long)(size ? start + size - 1 : 0),
-				      (unsigned long long)flags);
+	size_t len =
+		(size_t)snprintf(text, sizeof(text), "0x%016llx 0x%016llx 0x%016llx\n",
+				 (unsigned long long)start,
+				 (unsigned long long)(size ? start + size - 1 : 0),
+				 (unsigned long long)flags);
 
 	for (int i = 1; i < 6; i++)
 		len += (size_t)snprintf(text + len, sizeof(text) - len,
@@ -130,27 +131,27 @@ static const struct {
 	uint32_t bar0;		/* the register */
 	uint64_t start, size, flags, rom;
 } checks[] = {
-	{ NULL, SNAPSHOT_HEALTHY, 0x10de, 0x2204, 0x80, 0xf0000000,
-	  0xf0000000, 16 << 20, 0x40200, 0x10000 },
+	{ NULL, SNAPSHOT_HEALTHY, 0x10de, 0x2204, 0x80, 0xf0000000, 0xf0000000, 16 << 20,
+	  0x40200, 0x10000 },
 	/* moved, as a rescan may do */
-	{ NULL, SNAPSHOT_HEALTHY, 0x10de, 0x2204, 0x80, 0xe0000000,
-	  0xe0000000, 16 << 20, 0x40200, 0x10000 },
+	{ NULL, SNAPSHOT_HEALTHY, 0x10de, 0x2204, 0x80, 0xe0000000, 0xe0000000, 16 << 20,
+	  0x40200, 0x10000 },
 	{ "config space reads ffff", SNAPSHOT_DEAD, 0xffff, 0xffff, 0xff, 0xffffffff,
 	  0xf0000000, 16 << 20, 0x40200, 0x10000 },
-	{ "is 10de:2206, was 10de:2204", SNAPSHOT_CHANGED, 0x10de, 0x2206, 0x80, 0xf0000000,
-	  0xf0000000, 16 << 20, 0x40200, 0x10000 },
+	{ "is 10de:2206, was 10de:2204", SNAPSHOT_CHANGED, 0x10de, 0x2206, 0x80,
+	  0xf0000000, 0xf0000000, 16 << 20, 0x40200, 0x10000 },
 	{ "header type is 00, was 80", SNAPSHOT_CHANGED, 0x10de, 0x2204, 0, 0xf0000000,
 	  0xf0000000, 16 << 20, 0x40200, 0x10000 },
-	{ "BAR 0 has 4 MiB, had 16 MiB", SNAPSHOT_CHANGED, 0x10de, 0x2204, 0x80, 0xf0000000,
-	  0xf0000000, 4 << 20, 0x40200, 0x10000 },
-	{ "BAR 0 has 0 bytes, had 16 MiB", SNAPSHOT_CHANGED, 0x10de, 0x2204, 0x80, 0, 0, 0, 0,
-	  0x10000 },
-	{ "BAR 0 has no address any more", SNAPSHOT_CHANGED, 0x10de, 0x2204, 0x80, 0,
-	  0, 16 << 20, 0x20040200, 0x10000 },
+	{ "BAR 0 has 4 MiB, had 16 MiB", SNAPSHOT_CHANGED, 0x10de, 0x2204, 0x80,
+	  0xf0000000, 0xf0000000, 4 << 20, 0x40200, 0x10000 },
+	{ "BAR 0 has 0 bytes, had 16 MiB", SNAPSHOT_CHANGED, 0x10de, 0x2204, 0x80, 0, 0,
+	  0, 0, 0x10000 },
+	{ "BAR 0 has no address any more", SNAPSHOT_CHANGED, 0x10de, 0x2204, 0x80, 0, 0,
+	  16 << 20, 0x20040200, 0x10000 },
 	{ "BAR 0 is of another kind", SNAPSHOT_CHANGED, 0x10de, 0x2204, 0x80, 0xf0000001,
 	  0xf0000000, 16 << 20, 0x40101, 0x10000 },
-	{ "BAR 0: the register lost its address", SNAPSHOT_CHANGED, 0x10de, 0x2204, 0x80, 0,
-	  0xf0000000, 16 << 20, 0x40200, 0x10000 },
+	{ "BAR 0: the register lost its address", SNAPSHOT_CHANGED, 0x10de, 0x2204, 0x80,
+	  0, 0xf0000000, 16 << 20, 0x40200, 0x10000 },
 	{ "expansion ROM has 0 bytes, had 64 KiB", SNAPSHOT_CHANGED, 0x10de, 0x2204, 0x80,
 	  0xf0000000, 0xf0000000, 16 << 20, 0x40200, 0 },
 };
@@ -164,9 +165,12 @@ START_TEST(changes_are_seen)
 	build_gpu();
 	build_port();
 	s = take();
-	put_config(GPU, checks[_i].vendor, checks[_i].device, checks[_i].header, checks[_i].bar0);
-	put_resource(GPU, checks[_i].start, checks[_i].size, checks[_i].flags, checks[_i].rom);
-	ck_assert_int_eq(snapshot_check(snapshot_find(&s, &gpu), &what), checks[_i].health);
+	put_config(GPU, checks[_i].vendor, checks[_i].device, checks[_i].header,
+		   checks[_i].bar0);
+	put_resource(GPU, checks[_i].start, checks[_i].size, checks[_i].flags,
+		     checks[_i].rom);
+	ck_assert_int_eq(snapshot_check(snapshot_find(&s, &gpu), &what),
+			 checks[_i].health);
 	ck_assert_pstr_eq(what, checks[_i].what);
 	free(what);
 	snapshot_done(&s);
@@ -248,7 +252,7 @@ START_TEST(file_keeps_all)
 	build_gpu();
 	build_port();
 	s = take();
-	ck_assert_int_eq(snapshot_load_all(&back, &n, &bad), 0);	/* no folder yet */
+	ck_assert_int_eq(snapshot_load_all(&back, &n, &bad), 0); /* no folder yet */
 	ck_assert_uint_eq(n, 0);
 	ck_assert_int_eq(snapshot_save(&s), 0);
 	ck_assert(strstr(s.path, "/run/pve-gpu-utils/rescan/" GPU));

@@ -7,7 +7,6 @@
 
 #include "base/cleanup.h"
 #include "base/msg.h"
-#include "base/spawn.h"
 #include "base/sysfs.h"
 #include "base/xalloc.h"
 #include "pci-rescan.h"
@@ -34,7 +33,8 @@ static void begin_step(const char *name, void *arg)
 		printf("# %s\n", name);
 		return;
 	}
-	printf("# %s%s\n", name, r->is_first_rung ? "" : ", if the card is not well then");
+	printf("# %s%s\n", name,
+	       r->is_first_rung ? "" : ", if the card is not well then");
 	r->is_first_rung = false;
 }
 
@@ -65,13 +65,13 @@ struct ladder run_ladder(struct run *r)
 	};
 }
 
-/* The lock stays with a child whose write hangs: nobody else can rescan before it ends. */
+/* The lock stays with a child whose write hangs: nobody can rescan before it ends. */
 void run_ladder_done(struct run *r, struct ladder *l)
 {
 	const struct timedwrite *w = timedwrite_last(&l->writer);
 
 	if (l->is_hung && w) {
-		say("%s: the write hangs in the kernel, in process %d (state %c); it goes on when that ends",
+		say("%s: the write hangs in the kernel, in process %d (state %c)",
 		    w->path, (int)w->left, timedwrite_state(w->left));
 		snapshot_lock_name(r->lock, w->left);
 		run_fail(r, EX_IOERR);
@@ -126,7 +126,8 @@ static void heal_one(struct run *r, struct snapshot *s)
 	int rc;
 
 	if (sysfs_dry_run) {
-		say_warn("%s: a run did not end: the next one puts back what it left", name);
+		say_warn("%s: a run did not end: the next one puts back what it left",
+			 name);
 		return;
 	}
 	l = run_ladder(r);
@@ -156,7 +157,8 @@ void run_heal(struct run *r)
 }
 
 /* What was found against the rungs: errors when none is left, else for -v. */
-static void say_lines(const struct rescue_line *lines, size_t n, enum rescue_verdict verdict)
+static void say_lines(const struct rescue_line *lines, size_t n,
+		      enum rescue_verdict verdict)
 {
 	for (size_t i = 0; i < n; i++) {
 		const char *rung = ladder_rung_name(lines[i].rung);
@@ -232,7 +234,7 @@ static int say_result(const struct ladder_card *card, enum ladder_result result,
 	}
 }
 
-/* Files of earlier runs whose word was taken over: the card's own has it now, or it is done. */
+/* Files of earlier runs whose word was taken over: done with, or in the card's own. */
 static void settle(struct run *r, const struct ladder_card *card)
 {
 	for (size_t i = 0; i < r->n_left && !sysfs_dry_run; i++) {
@@ -242,7 +244,8 @@ static void settle(struct run *r, const struct ladder_card *card)
 		for (size_t k = 0; k < s->n && covered; k++)
 			covered = !s->fns[k].whole ||
 				  snapshot_find(&card->snap, &s->fns[k].addr);
-		if (covered && (!card->snap.path || strcmp(card->snap.path, s->path) != 0))
+		if (covered &&
+		    (!card->snap.path || strcmp(card->snap.path, s->path) != 0))
 			snapshot_forget(s);
 	}
 }
@@ -261,7 +264,7 @@ static void climb(struct run *r, struct ladder_card *card)
 	struct ladder l = run_ladder(r);
 	_cleanup_free_ char *what = NULL;
 	enum ladder_result result;
-	int64_t start = spawn_now();
+	int64_t start = ladder_now();
 	enum ladder_rung rung;
 	int code;
 
@@ -272,9 +275,9 @@ static void climb(struct run *r, struct ladder_card *card)
 	code = say_result(card, result, what);
 	run_fail(r, code);
 	if (r->json && !sysfs_dry_run)
-		ladder_report_result(stdout, card, rung, what ? what : "config space healthy",
-				     code, timedwrite_total(&l.writer),
-				     1000 * (spawn_now() - start));
+		ladder_report_result(stdout, card, rung,
+				     what ? what : "config space healthy", code,
+				     timedwrite_total(&l.writer), ladder_now() - start);
 	run_ladder_done(r, &l);
 }
 
@@ -316,7 +319,7 @@ static bool is_there(struct run *r, const struct topology *t, const struct pciad
 
 	pciaddr_format(at, addr);
 	if (fn < 0) {
-		say("%s: no such function; one that was there once may come back by: echo 1 > /sys/bus/pci/rescan",
+		say("%s: no such function (echo 1 > /sys/bus/pci/rescan looks for all)",
 		    addr);
 		run_fail(r, EX_NOINPUT);
 		return false;

@@ -41,9 +41,10 @@ static void catch_signals(void)
 
 static void usage(FILE *out)
 {
-	fputs("Usage: pci-rescan [-fjnqv] [--first RUNG] [--last RUNG] [--for VMID] ADDR...\n"
+	fputs("Usage: pci-rescan [-fjnqv] [--first RUNG] [--last RUNG] [--only RUNG] "
+	      "ADDR...\n"
 	      "       pci-rescan --methods [-jqv] ADDR...\n"
-	      "Bring PCI functions back that hang: reset them, or remove and rescan them.\n"
+	      "Bring PCI functions back that hang: reset, or remove and rescan them.\n"
 	      "A RUNG is own, subordinate, slot or card, from mild to hard.\n\n"
 	      "  -R, --root=DIR         use DIR as the system root\n"
 	      "  -f, --force[=NAME,...] also what is refused, or these refusals only\n"
@@ -58,10 +59,11 @@ static void usage(FILE *out)
 	      "  -t, --timeout=SECONDS  how long functions may take to come back\n"
 	      "  -v, --verbose          say each write and each rung that is left out\n"
 	      "  -h, --help             print this help and exit\n"
-	      "  -V, --version          print the version and exit\n", out);
+	      "  -V, --version          print the version and exit\n",
+	      out);
 }
 
-/* "1:0.0" is more likely a slip than an address: digits are as sysfs and lspci write them. */
+/* "1:0.0" is more likely a slip than an address: digits as lspci and sysfs have them. */
 static bool parse_addr(const char *operand, struct pciaddr *addr)
 {
 	char text[PCIADDR_STRLEN];
@@ -96,6 +98,13 @@ static const struct record_field method_fields[] = {
 	{ "works", RECORD_STRING },
 };
 
+static const char *works(int err)
+{
+	if (err == 0)
+		return "yes";
+	return err == -EINVAL ? "no" : strerror(-err);
+}
+
 static void put_methods(struct record_writer *w, const struct pciaddr *addr,
 			const struct reset_method *methods, size_t n)
 {
@@ -105,8 +114,7 @@ static void put_methods(struct record_writer *w, const struct pciaddr *addr,
 	for (size_t i = 0; i < n; i++) {
 		const struct reset_method *m = &methods[i];
 		const char *values[] = {
-			text, m->name, m->is_listed ? "yes" : "no",
-			m->err == 0 ? "yes" : m->err == -EINVAL ? "no" : strerror(-m->err),
+			text, m->name, m->is_listed ? "yes" : "no", works(m->err),
 		};
 
 		/* Methods that are neither listed nor work say nothing. */
@@ -116,8 +124,8 @@ static void put_methods(struct record_writer *w, const struct pciaddr *addr,
 }
 
 /* The list of methods is one name only while it is probed: keep the old one in a file. */
-static int probe(struct ladder *l, const struct pciaddr *addr, struct reset_method **methods,
-		 size_t *n)
+static int probe(struct ladder *l, const struct pciaddr *addr,
+		 struct reset_method **methods, size_t *n)
 {
 	struct snapshot snap;
 	int rc = snapshot_read(&snap, addr, 1, NULL, 0);
@@ -139,7 +147,8 @@ static int probe(struct ladder *l, const struct pciaddr *addr, struct reset_meth
 void run_methods(struct run *r)
 {
 	const struct record_opts opts = { .json = r->json };
-	struct record_writer *w = record_stdout(method_fields, ARRAY_SIZE(method_fields), &opts);
+	struct record_writer *w =
+		record_stdout(method_fields, ARRAY_SIZE(method_fields), &opts);
 	struct ladder l = run_ladder(r);
 
 	for (size_t i = 0; i < r->n && !*r->stop && !l.is_hung; i++) {
@@ -258,12 +267,13 @@ int main(int argc, char *argv[])
 		{ "version", no_argument, NULL, 'V' },
 		{ 0 }
 	};
+	static const char shortopts[] = "R:fjnqt:vhV";
 	struct run r = { .lock = -1, .stop = &stopped };
 	struct rescue_opts *o = &r.opts;
 	bool methods = false, good = true;
 	int c, code;
 
-	while (good && (c = getopt_long(argc, argv, "R:fjnqt:vhV", longopts, NULL)) != -1) {
+	while (good && (c = getopt_long(argc, argv, shortopts, longopts, NULL)) != -1) {
 		switch (c) {
 		case 'R': root_set(optarg); break;
 		case 'f': o->force = "all"; break;
@@ -272,7 +282,9 @@ int main(int argc, char *argv[])
 		case 'q': msg_level = -1; break;
 		case 't': good = parse_number(optarg, &r.timeout); break;
 		case 'v': msg_level++; break;
-		case OPT_FIRST: good = parse_rung(optarg, &o->first, &o->has_first); break;
+		case OPT_FIRST:
+			good = parse_rung(optarg, &o->first, &o->has_first);
+			break;
 		case OPT_FOR: good = parse_vmid(optarg, &o->except); break;
 		case OPT_FORCE: good = parse_force(optarg, o); break;
 		case OPT_LAST: good = parse_rung(optarg, &o->last, &o->has_last); break;

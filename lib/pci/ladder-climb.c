@@ -211,8 +211,8 @@ static enum ladder_result climb(struct ladder *l, struct ladder_card *card,
 }
 
 /* The file stays while a next run may still bring something back. */
-static void put_back(struct ladder *l, struct ladder_card *card, enum ladder_result *result,
-		     char **what)
+static void put_back(struct ladder *l, struct ladder_card *card,
+		     enum ladder_result *result, char **what)
 {
 	struct ladder_step step = ladder_step_begin(l, "put back");
 	_cleanup_free_ char *lack = NULL;

@@ -103,7 +103,7 @@ static void put_attr(struct ladder *l, const struct snapshot_fn *fn,
 		rc = reset_list_restore(&l->writer, &fn->addr, was);
 	else
 		rc = ladder_write_attr(l, &fn->addr, name, was);
-	/* A stale list cannot be written back as it was: what the kernel took is right. */
+	/* A stale list cannot be written back: what the kernel took of it is right. */
 	if (sysfs_dry_run || (attr == SNAPSHOT_RESET_METHOD && rc == 0))
 		return;
 	then = snapshot_attr_read(&fn->addr, attr);
@@ -152,7 +152,7 @@ static void put_driver(struct ladder *l, const struct snapshot_fn *fn, bool is_h
 	_cleanup_free_ char *now = driver_now(fn), *then = NULL;
 	int rc = 0;
 
-	/* A driver that took the function after a run was killed was given it by somebody. */
+	/* What took the function after a run was killed was given it by somebody. */
 	if (same(now, fn->driver) || (is_heal && now))
 		return;
 	if (now)
@@ -170,11 +170,12 @@ static void put_driver(struct ladder *l, const struct snapshot_fn *fn, bool is_h
 	if (!fn->driver)
 		complain(what, fn, xasprintf("is bound to %s, was not bound", then));
 	else if (rc == -ENOENT)
-		complain(what, fn, xasprintf("driver %s is not loaded any more", fn->driver));
+		complain(what, fn,
+			 xasprintf("driver %s is not loaded any more", fn->driver));
 	else
-		complain(what, fn, xasprintf("driver %s did not take it again%s%s", fn->driver,
-					     rc < 0 ? ": " : "",
-					     rc < 0 ? strerror(-rc) : ""));
+		complain(what, fn,
+			 xasprintf("driver %s did not take it again%s%s", fn->driver,
+				   rc < 0 ? ": " : "", rc < 0 ? strerror(-rc) : ""));
 }
 
 /* Another device may have been put in its place meanwhile. */
@@ -188,7 +189,8 @@ static bool is_another_device(const struct snapshot_fn *fn)
 	return other;
 }
 
-static void put_fn(struct ladder *l, const struct snapshot_fn *fn, bool is_heal, char **what)
+static void put_fn(struct ladder *l, const struct snapshot_fn *fn, bool is_heal,
+		   char **what)
 {
 	if (fn->whole) {
 		for (int i = 0; i < SNAPSHOT_NUMVFS; i++)
@@ -245,11 +247,13 @@ static void find_missing(struct ladder *l, struct snapshot *snap)
 	while (missing && missing != before && !l->is_hung) {
 		before = missing;
 		for (size_t i = 0; i < snap->n; i++)
-			if (snap->fns[i].whole && !snapshot_is_present(&snap->fns[i].addr))
+			if (snap->fns[i].whole &&
+			    !snapshot_is_present(&snap->fns[i].addr))
 				ladder_rescan_bus(l, &snap->fns[i].addr);
 		missing = count_missing(snap);
 	}
-	ladder_wait(l, snap, l->timeout < HEAL_TIMEOUT ? l->timeout : HEAL_TIMEOUT, &what);
+	ladder_wait(l, snap, l->timeout < HEAL_TIMEOUT ? l->timeout : HEAL_TIMEOUT,
+		    &what);
 }
 
 /* The first function that has a driver which it had not. */
@@ -305,6 +309,6 @@ int ladder_heal(struct ladder *l, struct snapshot *snap, bool autoprobe_only, ch
 	rc = heal(l, snap, what);
 	if (l->writer.n > step.first_write || *what)
 		ladder_step_end(l, &about, &step, !*what,
-				xstrdup(*what ? *what : "put back what a killed run left"));
+				xstrdup(*what ? *what : "put back what was left"));
 	return rc;
 }

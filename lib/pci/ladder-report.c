@@ -86,8 +86,9 @@ void ladder_report_step(FILE *out, const struct ladder *l, const struct ladder_c
 	fputs("}\n", out);
 }
 
-void ladder_report_result(FILE *out, const struct ladder_card *card, enum ladder_rung rung,
-			  const char *verdict, int code, int64_t writes, int64_t us)
+void ladder_report_result(FILE *out, const struct ladder_card *card,
+			  enum ladder_rung rung, const char *verdict, int code,
+			  int64_t writes, int64_t us)
 {
 	begin(out, "result", card);
 	put_string(out, "rung", rung < LADDER_RUNGS ? ladder_rung_name(rung) : NULL);
@@ -103,8 +104,9 @@ void ladder_show_step(FILE *out, const struct ladder_card *card,
 {
 	char addr[PCIADDR_STRLEN];
 
-	fprintf(out, "%-12s  %-11s  %8lld.%01lld ms  ", pciaddr_format(&card->named[0], addr),
-		step->name, (long long)step->us / 1000, (long long)step->us % 1000 / 100);
+	fprintf(out, "%-12s  %-11s  %8lld.%01lld ms  ",
+		pciaddr_format(&card->named[0], addr), step->name,
+		(long long)step->us / 1000, (long long)step->us % 1000 / 100);
 	text_put_shown(out, step->text ? step->text : "ok");
 	putc('\n', out);
 }

@@ -124,7 +124,8 @@ static enum snapshot_health check_all(const struct snapshot *snap, char **what)
 			continue;
 		worst = health;
 		free(*what);
-		*what = xasprintf("%s %s", pciaddr_format(&snap->fns[i].addr, addr), text);
+		*what = xasprintf("%s %s", pciaddr_format(&snap->fns[i].addr, addr),
+				  text);
 	}
 	return worst;
 }

@@ -5,8 +5,6 @@
 
 #include "pci/ladder.h"
 
-int64_t ladder_now(void);	/* us, CLOCK_MONOTONIC */
-
 /*
  * timedwrite() below the root; once a write hangs (l->is_hung) only those to
  * attributes of the bus itself go on. 0 or -errno.
@@ -21,7 +19,7 @@ char *ladder_error(int rc);
 /* drivers_autoprobe; nothing is written when it says so already. */
 int ladder_set_autoprobe(struct ladder *l, const char *value);
 
-/* Rescan the bus that a function sits, or sat, on. -ENOENT when the bus itself is gone. */
+/* Rescan the bus that a function sits, or sat, on. -ENOENT when the bus is gone. */
 int ladder_rescan_bus(struct ladder *l, const struct pciaddr *addr);
 
 /*
@@ -33,12 +31,15 @@ enum snapshot_health ladder_wait(struct ladder *l, struct snapshot *snap, int64_
 				 char **what);
 
 /*
- * Write back what a remove, or keeping the card awake, has changed; drivers_autoprobe last.
+ * Write back what a remove, or keeping the card awake, has changed;
+ * drivers_autoprobe last.
+ *
  * is_heal: for another run that was killed: only what can be its doing.
- * *what: the first thing that could not be put back, allocated; NULL: all is as it was.
+ * *what: the first thing that could not be put back, allocated; NULL: all was.
  * Returns how many functions are not there.
  */
-size_t ladder_put_back(struct ladder *l, struct snapshot *snap, bool is_heal, char **what);
+size_t ladder_put_back(struct ladder *l, struct snapshot *snap, bool is_heal,
+		       char **what);
 
 /* Begin and end a step for reports; text is taken over. */
 struct ladder_step ladder_step_begin(const struct ladder *l, const char *name);

@@ -20,6 +20,8 @@ static const char *const rung_names[LADDER_RUNGS] = {
 	[LADDER_CARD] = "card",
 };
 
+static const char no_switch[] = "the card has no switch of its own";
+
 const char *ladder_rung_name(enum ladder_rung rung)
 {
 	return rung_names[rung];
@@ -107,14 +109,10 @@ static void add_named(const struct topology *t, struct ladder_card *card, int fn
 /* What is below a bridge is more than the slot. */
 static void check_slot(const struct topology *t, struct ladder_card *card)
 {
-	for (size_t i = 0; i < card->n_slot; i++) {
-		char addr[PCIADDR_STRLEN];
-
+	for (size_t i = 0; i < card->n_slot; i++)
 		if (t->fns[topology_find(t, &card->slot[i])].dev.is_bridge)
 			ladder_card_strike(card, LADDER_SLOT,
-					   xasprintf("%s in the slot is a bridge",
-						     pciaddr_format(&card->slot[i], addr)));
-	}
+					   xstrdup("there is a bridge in the slot"));
 }
 
 static void find_rungs(const struct topology *t, struct ladder_card *card)
@@ -129,8 +127,7 @@ static void find_rungs(const struct topology *t, struct ladder_card *card)
 		card->top = t->fns[top].dev.addr;
 	else
 		ladder_card_strike(card, LADDER_CARD,
-				   why_top ? TAKE_PTR(why_top)
-					   : xstrdup("the card has no switch of its own"));
+				   why_top ? TAKE_PTR(why_top) : xstrdup(no_switch));
 	card->has_hold = hold >= 0;
 	if (card->has_hold)
 		card->hold = t->fns[hold].dev.addr;
@@ -142,7 +139,8 @@ static void find_rungs(const struct topology *t, struct ladder_card *card)
 		ladder_card_strike(card, LADDER_SUBORDINATE,
 				   xstrdup("the kernel has no reset_subordinate"));
 	if (!t->fns[fn].reset_method)
-		ladder_card_strike(card, LADDER_OWN, xstrdup("the function has no reset"));
+		ladder_card_strike(card, LADDER_OWN,
+				   xstrdup("the function has no reset"));
 	check_slot(t, card);
 	card->start = can_flr(&t->fns[fn]) ? LADDER_OWN
 		      : card->has_top      ? LADDER_CARD
@@ -229,19 +227,21 @@ void ladder_card_lost(struct snapshot *snap, const struct pciaddr *addrs, size_t
 				add_addr(&card->slot, &card->n_slot, &fn->addr);
 	}
 	ladder_card_strike(card, LADDER_OWN, xstrdup("not all functions are there"));
-	ladder_card_strike(card, LADDER_SUBORDINATE, xstrdup("not all functions are there"));
+	ladder_card_strike(card, LADDER_SUBORDINATE,
+			   xstrdup("not all functions are there"));
 	if (card->has_top)
 		card->start = LADDER_CARD;
 	else
 		ladder_card_strike(card, LADDER_CARD,
-				   xstrdup("the card has no switch of its own"));
+				   xstrdup(no_switch));
 }
 
 static int bridge_of(const struct topology *t, const struct ladder_card *card,
 		     enum ladder_rung rung)
 {
 	switch (rung) {
-	case LADDER_SUBORDINATE: return card->has_hold ? topology_find(t, &card->hold) : -1;
+	case LADDER_SUBORDINATE:
+		return card->has_hold ? topology_find(t, &card->hold) : -1;
 	case LADDER_CARD:	 return card->has_top ? topology_find(t, &card->top) : -1;
 	default:		 return -1;
 	}

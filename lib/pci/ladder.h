@@ -34,7 +34,7 @@ struct ladder_card {		/* what one climb is about */
 	struct pciaddr hold;	/* the bridge for LADDER_SUBORDINATE */
 	struct pciaddr top;	/* upstream port of the card's own switch */
 	enum ladder_rung start, last;	/* where a climb begins, and how far it may go */
-	char *why[LADDER_RUNGS];	/* owned; why a rung is not to be used; NULL: it is */
+	char *why[LADDER_RUNGS];	/* owned; why a rung is not used; NULL: it is */
 	struct snapshot snap;	/* empty until ladder_card_snapshot() */
 };
 
@@ -95,19 +95,19 @@ struct ladder_step {		/* for reports */
 struct ladder {			/* how to climb */
 	struct timedwriter writer;
 	int64_t timeout;	/* ms for functions to come back */
-	const volatile sig_atomic_t *stop;	/* when set: no further rung, put back, end */
+	const volatile sig_atomic_t *stop;	/* set: no further rung, put back, end */
 	void (*begin)(const char *name, void *arg);	/* told of each step before it, */
 	void (*step)(const struct ladder *l, const struct ladder_card *card,
 		     const struct ladder_step *step, void *arg);	/* and after it */
 	void *arg;
 	bool is_hung;		/* out: a write hangs in the kernel */
-	bool is_autoprobe_off;	/* in a dry run, which changes nothing that could be read */
+	bool is_autoprobe_off;	/* in a dry run, where it cannot be read */
 };
 
 enum ladder_result {
 	LADDER_HEALTHY,		/* config space healthy, everything put back */
 	LADDER_NONE,		/* no rung works; the card is as it was */
-	LADDER_CHANGED,		/* came back, but not as it was, or not all could be put back */
+	LADDER_CHANGED,		/* came back, not as it was, or not all was put back */
 	LADDER_LOST,		/* did not come back */
 	LADDER_STOPPED,		/* *stop was set; put back as far as it was there */
 	LADDER_ERROR,		/* nothing was done: the snapshot could not be kept */
@@ -133,7 +133,10 @@ enum ladder_result ladder_climb(struct ladder *l, struct ladder_card *card,
  * since, -EIO when something cannot be put back (*what says which, allocated; the
  * file stays); or another -errno.
  */
-int ladder_heal(struct ladder *l, struct snapshot *snap, bool autoprobe_only, char **what);
+int ladder_heal(struct ladder *l, struct snapshot *snap, bool autoprobe_only,
+		char **what);
+
+int64_t ladder_now(void);	/* us, CLOCK_MONOTONIC */
 
 /*
  * Reports: a step for people ("ADDR  slot  13.2 ms  config space healthy"), or, as JSON
@@ -145,7 +148,8 @@ void ladder_show_step(FILE *out, const struct ladder_card *card,
 		      const struct ladder_step *step);
 void ladder_report_step(FILE *out, const struct ladder *l, const struct ladder_card *card,
 			const struct ladder_step *step);
-void ladder_report_result(FILE *out, const struct ladder_card *card, enum ladder_rung rung,
-			  const char *verdict, int code, int64_t writes, int64_t us);
+void ladder_report_result(FILE *out, const struct ladder_card *card,
+			  enum ladder_rung rung, const char *verdict, int code,
+			  int64_t writes, int64_t us);
 
 #endif

@@ -56,8 +56,8 @@ static void put_fn(struct record_writer *w, const struct snapshot_fn *fn)
 	snprintf(group, sizeof(group), "%d", fn->iommu_group);
 	for (size_t i = 0; i < SNAPSHOT_BARS; i++)
 		len += (size_t)snprintf(bars + len, sizeof(bars) - len,
-					"%s%" PRIx64 "-%" PRIx64 "-%" PRIx64, i ? "," : "",
-					fn->bars[i].start, fn->bars[i].end,
+					"%s%" PRIx64 "-%" PRIx64 "-%" PRIx64,
+					i ? "," : "", fn->bars[i].start, fn->bars[i].end,
 					fn->bars[i].flags);
 	values[F_ADDR] = pciaddr_format(&fn->addr, addr);
 	values[F_FLAGS] = fn->is_vf ? "vf" : fn->whole ? "whole" : "above";
@@ -139,8 +139,9 @@ static bool parse_bars(const char *text, struct snapshot_bar *bars)
 	for (size_t i = 0; i < SNAPSHOT_BARS; i++) {
 		int used = 0;
 
-		if (!text || sscanf(text, "%" SCNx64 "-%" SCNx64 "-%" SCNx64 "%n",
-				    &bars[i].start, &bars[i].end, &bars[i].flags, &used) != 3)
+		if (!text ||
+		    sscanf(text, "%" SCNx64 "-%" SCNx64 "-%" SCNx64 "%n", &bars[i].start,
+			   &bars[i].end, &bars[i].flags, &used) != 3)
 			return false;
 		text += used;
 		if (*text != (i + 1 < SNAPSHOT_BARS ? ',' : '\0'))
@@ -162,7 +163,7 @@ static bool parse_fn(struct record_reader *in, struct snapshot_fn *fn)
 	flags = v[F_FLAGS];
 	fn->is_vf = strcmp(flags, "vf") == 0;
 	fn->whole = fn->is_vf || strcmp(flags, "whole") == 0;
-	if (sscanf(v[F_IDS], "%4x:%4x:%4x:%4x", &ids[0], &ids[1], &ids[2], &ids[3]) != 4 ||
+	if (sscanf(v[F_IDS], "%4x:%4x:%4x:%4x", ids, ids + 1, ids + 2, ids + 3) != 4 ||
 	    sscanf(v[F_CLASS], "%6x", &class) != 1 ||
 	    sscanf(v[F_HEADER], "%2x", &header) != 1 ||
 	    sscanf(v[F_GROUP], "%9d", &fn->iommu_group) != 1 ||

@@ -18,7 +18,8 @@ enum { LOCK_POLL = 20 };	/* ms */
 
 int snapshot_make_folder(void)
 {
-	_cleanup_free_ char *state = root_path("/run/pve-gpu-utils"), *folder = root_path(SNAPSHOT_FOLDER);
+	_cleanup_free_ char *state = root_path("/run/pve-gpu-utils"),
+			    *folder = root_path(SNAPSHOT_FOLDER);
 	int rc = atomicfile_mkdir(state);
 
 	return rc < 0 ? rc : atomicfile_mkdir(folder);

@@ -98,7 +98,7 @@ static int read_bars(const struct pciaddr *addr, struct snapshot_bar bars[SNAPSH
 	return 0;
 }
 
-/* The first bytes of the config space, from the device itself: their number, or -errno. */
+/* The first bytes of config space, from the device itself; 0 or -errno. */
 static int read_config(const struct pciaddr *addr, uint8_t head[CONFIG_HEAD])
 {
 	_cleanup_free_ char *path = attribute(addr, "config");
@@ -235,7 +235,7 @@ static const char *show_size(uint64_t size, char buf[32])
 	return buf;
 }
 
-/* A register that was given an address and reads 0 lost it in a reset. Bridges have two. */
+/* A register that had an address and reads 0 lost it in a reset. Bridges have two. */
 static bool lost_address(const struct snapshot_bar *b, const uint8_t *head, size_t i)
 {
 	uint32_t low, high = 0;
@@ -285,14 +285,14 @@ static char *compare_ids(const struct snapshot_fn *was, const uint8_t *head)
 	if (was->is_vf)
 		return NULL;
 	if (vendor != was->vendor || device != was->device)
-		return xasprintf("is %04x:%04x, was %04x:%04x", vendor, device, was->vendor,
-				 was->device);
+		return xasprintf("is %04x:%04x, was %04x:%04x", vendor, device,
+				 was->vendor, was->device);
 	/* Fixed-up classes differ from the register (quirks): the base class does not. */
 	if (class >> 16 != was->class >> 16)
 		return xasprintf("class is %06x, was %06x", class, was->class);
 	if (was->header != 0xff && head[CONFIG_HEADER_TYPE] != was->header)
-		return xasprintf("header type is %02x, was %02x", head[CONFIG_HEADER_TYPE],
-				 was->header);
+		return xasprintf("header type is %02x, was %02x",
+				 head[CONFIG_HEADER_TYPE], was->header);
 	return NULL;
 }
 

@@ -19,7 +19,7 @@ struct snapshot_bar {		/* one line of "resource"; all 0: not there */
 	uint64_t start, end, flags;
 };
 
-/* Attributes that a new device object starts without, in the order of writing them back. */
+/* Attributes that a new device object has lost, in the order of writing them back. */
 enum snapshot_attr {
 	SNAPSHOT_OVERRIDE,	/* driver_override */
 	SNAPSHOT_RESET_METHOD,
@@ -33,16 +33,17 @@ enum snapshot_attr {
 
 struct snapshot_fn {
 	struct pciaddr addr;
-	bool whole;		/* goes away with a remove; false: above it, only its power counts */
+	bool whole; /* a remove takes it; false: above, only its power counts */
 	bool is_vf;
 	uint16_t vendor, device, subvendor, subdevice;
 	uint32_t class;		/* 24 bit */
 	uint8_t header;		/* header type, bit 7 multi-function */
 	struct snapshot_bar bars[SNAPSHOT_BARS];
 	char *driver;		/* owned; NULL = none */
-	char *attrs[SNAPSHOT_ATTRS];	/* owned; NULL = no such attribute; "" = empty, no override */
+	char *attrs[SNAPSHOT_ATTRS]; /* owned; NULL = not there; "" = empty, no override
+				      */
 	int iommu_group;	/* -1 without */
-	bool is_renewed;	/* not kept in the file: taken away by this run, in a dry run too */
+	bool is_renewed;	/* by this run, a dry one too; not kept in the file */
 };
 
 struct snapshot {
@@ -85,9 +86,9 @@ struct snapshot_fn *snapshot_find(const struct snapshot *s, const struct pciaddr
 bool snapshot_is_present(const struct pciaddr *addr);
 
 enum snapshot_health {
-	SNAPSHOT_HEALTHY,	/* config space: the same ids, header type, BARs of equal size */
+	SNAPSHOT_HEALTHY,	/* the same ids, header type, BARs of equal size */
 	SNAPSHOT_CHANGED,	/* there, but not as it was */
-	SNAPSHOT_DEAD,		/* there, but its config space reads ffff or cannot be read */
+	SNAPSHOT_DEAD,		/* there, but config space reads ffff, or not at all */
 	SNAPSHOT_GONE,
 };
 
@@ -130,7 +131,8 @@ void snapshot_free_all(struct snapshot *list, size_t n);
  *
  * timeout: ms to wait; stop, when not NULL, ends the wait once it is set.
  * holder: who has it, 0 when unknown; may have ended and left a child.
- * Returns a descriptor to close, -EAGAIN when it was not got in time, -EINTR, or another -errno.
+ * Returns a descriptor to close, -EAGAIN when it was not got in time, -EINTR, or
+ * another -errno.
  */
 int snapshot_lock(int64_t timeout, const volatile sig_atomic_t *stop, pid_t *holder);
 

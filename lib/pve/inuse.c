@@ -90,8 +90,8 @@ static int add_reservations(struct users *u, const struct pciaddr *addrs, size_t
 	return rc;
 }
 
-int inuse_list(const struct pciaddr *addrs, size_t n, uint32_t except, struct inuse **list,
-	       size_t *n_list)
+int inuse_list(const struct pciaddr *addrs, size_t n, uint32_t except,
+	       struct inuse **list, size_t *n_list)
 {
 	struct users u = { 0 };
 	int rc = add_processes(&u, addrs, n);

@@ -11,8 +11,8 @@
 
 struct inuse {
 	struct pciaddr addr;
-	pid_t pid;		/* 0: a VM that starts has it reserved, and no process yet */
-	char *text;		/* owned; "in use by process 4711 (kvm) of qemu/101: /dev/vfio/12" */
+	pid_t pid;		/* 0: of a VM that starts, no process yet */
+	char *text; /* owned; "in use by process 4711 (kvm) of qemu/101: NODE" */
 };
 
 /*
@@ -22,8 +22,8 @@ struct inuse {
  * except: a VM whose reservations do not count, 0 for none.
  * list: allocated, one per function and user; free with inuse_free(). 0 or -errno.
  */
-int inuse_list(const struct pciaddr *addrs, size_t n, uint32_t except, struct inuse **list,
-	       size_t *n_list);
+int inuse_list(const struct pciaddr *addrs, size_t n, uint32_t except,
+	       struct inuse **list, size_t *n_list);
 void inuse_free(struct inuse *list, size_t n);
 
 #endif

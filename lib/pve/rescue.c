@@ -14,7 +14,8 @@ struct lines {
 };
 
 /* text is taken over; one that was said of a lower rung is not said again. */
-static void add(struct lines *l, enum rescue_verdict kind, enum ladder_rung rung, char *text)
+static void add(struct lines *l, enum rescue_verdict kind, enum ladder_rung rung,
+		char *text)
 {
 	for (size_t i = 0; i < l->n; i++) {
 		if (strcmp(l->list[i].text, text) == 0) {
@@ -23,7 +24,8 @@ static void add(struct lines *l, enum rescue_verdict kind, enum ladder_rung rung
 		}
 	}
 	l->list = xgrow(l->list, l->n, &l->room, sizeof(*l->list));
-	l->list[l->n++] = (struct rescue_line){ .kind = kind, .rung = rung, .text = text };
+	l->list[l->n++] =
+		(struct rescue_line){ .kind = kind, .rung = rung, .text = text };
 }
 
 void rescue_lines_free(struct rescue_line *lines, size_t n)
@@ -65,8 +67,8 @@ void rescue_choose(struct ladder_card *card, const struct rescue_opts *o,
 }
 
 /* Functions that a rung acts on: those it means, and all below its bridge. */
-static struct pciaddr *all_hit(const struct topology *t, const int *fns, size_t n, int bridge,
-			       size_t *n_all)
+static struct pciaddr *all_hit(const struct topology *t, const int *fns, size_t n,
+			       int bridge, size_t *n_all)
 {
 	struct pciaddr *all = xcalloc(n + t->n + 1, sizeof(*all));
 
@@ -148,7 +150,8 @@ static int check_rung(const struct topology *t, struct ladder_card *card,
 		return rc;
 	*verdict = is_refused ? RESCUE_REFUSED : is_busy ? RESCUE_BUSY : RESCUE_READY;
 	if (*verdict != RESCUE_READY)
-		ladder_card_strike(card, rung, xstrdup(is_refused ? "refused" : "in use"));
+		ladder_card_strike(card, rung,
+				   xstrdup(is_refused ? "refused" : "in use"));
 	return 0;
 }
 

@@ -13,9 +13,9 @@
 
 struct rescue_opts {
 	bool has_first, has_last;
-	enum ladder_rung first, last;	/* asked for; else the card's own start, and the last */
+	enum ladder_rung first, last; /* asked for; else from the card's start to card */
 	uint32_t except;	/* a VM whose reservations do not count; 0 = none */
-	const char *force;	/* guard_names() that do not refuse, or "all"; NULL = none */
+	const char *force;	/* guard_names() that do not refuse, "all"; NULL = none */
 };
 
 /* Narrow the card to the rungs asked for, or to what the configuration says of it. */
