@@ -238,8 +238,8 @@ static size_t count_missing(const struct snapshot *snap)
 /* Functions come back by the buses that are there, then by those that came with them. */
 static void find_missing(struct ladder *l, struct snapshot *snap)
 {
-	_cleanup_free_ char *what = NULL;
 	size_t before = 0, missing = count_missing(snap);
+	char *what;
 
 	if (!missing)
 		return;
@@ -254,6 +254,7 @@ static void find_missing(struct ladder *l, struct snapshot *snap)
 	}
 	ladder_wait(l, snap, l->timeout < HEAL_TIMEOUT ? l->timeout : HEAL_TIMEOUT,
 		    &what);
+	free(what);
 }
 
 /* The first function that has a driver which it had not. */
