@@ -257,19 +257,33 @@ for file in $files; do
 done
 must_be start "files in the way"
 
-# Ours, edited since: apply and undo do not throw the edit away unasked.
+# A line of the administrator's in a file of ours outlives apply and undo.
 # shellcheck disable=SC2086
 setup 0 apply $options
 echo 'options vfio-pci disable_vga=1' >>"$root/etc/modprobe.d/pve-gpu-utils.conf"
 setup - apply
 grep -q disable_vga "$root/etc/modprobe.d/pve-gpu-utils.conf" || fail "apply threw an edit away"
+setup 0 undo
+[ "$(cat "$root/etc/modprobe.d/pve-gpu-utils.conf")" = 'options vfio-pci disable_vga=1' ] ||
+	fail "after undo there is not just the administrator's line: $(cat "$root/etc/modprobe.d/pve-gpu-utils.conf")"
+rm "$root/etc/modprobe.d/pve-gpu-utils.conf"
+PVE_GPU_ROOT=$root "$hosts/bin/update-initramfs" -u -k all >/dev/null
+must_be start "undo after an edit"
+
+# A line of ours that the administrator has changed: no word of it is lost unasked.
+# shellcheck disable=SC2086
+setup 0 apply $options
+sed -i 's/^softdep amdgpu .*/& my_module/' "$root/etc/modprobe.d/pve-gpu-utils.conf"
+setup - apply
+grep -q my_module "$root/etc/modprobe.d/pve-gpu-utils.conf" || fail "apply threw a changed line away"
 setup - undo
 if [ "$rc" -ne 0 ]; then
-	grep -q disable_vga "$root/etc/modprobe.d/pve-gpu-utils.conf" || fail "undo refused and threw an edit away all the same"
+	grep -q my_module "$root/etc/modprobe.d/pve-gpu-utils.conf" || fail "undo refused and threw a changed line away all the same"
 	setup 0 undo --force
 fi
-rm -f "$root/etc/modprobe.d/"*pve-gpu*
-must_be start "undo after an edit"
+rm -f "$root/etc/modprobe.d/pve-gpu-utils.conf"
+PVE_GPU_ROOT=$root "$hosts/bin/update-initramfs" -u -k all >/dev/null
+must_be start "undo after a changed line"
 
 # The administrator's own words, before and after ours, stay; ours go.
 # shellcheck disable=SC2086
