@@ -138,6 +138,33 @@ START_TEST(groups)
 }
 END_TEST
 
+START_TEST(of_the_board)
+{
+	static const struct {
+		struct pcidev gpu, mate;
+		bool board;
+	} cases[] = {
+		/* a Ryzen: its display, and the USB controller beside it */
+		{ { .vendor = 0x1002, .iommu_group = 11 },
+		  { .vendor = 0x1022, .addr.func = 3, .iommu_group = 12 }, true },
+		{ { .vendor = 0x1002, .iommu_group = 11 },	/* no group of its own */
+		  { .vendor = 0x1022, .addr.func = 3, .iommu_group = 11 }, false },
+		{ { .vendor = 0x1002, .iommu_group = -1 },
+		  { .vendor = 0x1022, .addr.func = 3, .iommu_group = -1 }, false },
+		{ { .vendor = 0x1002, .iommu_group = 11 },	/* its own audio */
+		  { .vendor = 0x1002, .addr.func = 1, .iommu_group = 12 }, false },
+		{ { .vendor = 0x1002, .iommu_group = 11 },	/* another slot */
+		  { .vendor = 0x1022, .addr.slot = 1, .iommu_group = 12 }, false },
+		{ { .vendor = 0x10de, .iommu_group = 11 },
+		  { .vendor = 0x1022, .addr.func = 3, .iommu_group = 12 }, false },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		ck_assert_msg(pcidev_is_of_board(&cases[i].mate, &cases[i].gpu) == cases[i].board,
+			      "case %zu", i);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("pcidev");
@@ -148,6 +175,7 @@ int main(void)
 	tcase_add_test(tcase, facts_of_a_function);
 	tcase_add_test(tcase, absent);
 	tcase_add_test(tcase, groups);
+	tcase_add_test(tcase, of_the_board);
 	suite_add_tcase(suite, tcase);
 	return testroot_run(suite);
 }

@@ -103,7 +103,8 @@ static void add_named(const struct topology *t, struct ladder_card *card, int fn
 {
 	add_addr(&card->named, &card->n_named, &t->fns[fn].dev.addr);
 	for (int i = -1; (i = topology_next_mate(t, fn, i)) >= 0; )
-		add_addr(&card->slot, &card->n_slot, &t->fns[i].dev.addr);
+		if (!pcidev_is_of_board(&t->fns[i].dev, &t->fns[fn].dev))
+			add_addr(&card->slot, &card->n_slot, &t->fns[i].dev.addr);
 }
 
 /* What is below a bridge is more than the slot. */

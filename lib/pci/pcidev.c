@@ -15,6 +15,8 @@
 #include "pci/pcidev.h"
 #include "pci/pcifolder.h"
 
+enum { VENDOR_ATI = 0x1002, VENDOR_AMD = 0x1022 };
+
 /*
  * libpci leaves an error by exit(1) unless its hook does not return: this one
  * goes back to the function that called the library.
@@ -176,4 +178,11 @@ int pcidev_list(unsigned what, struct pcidev **devs, size_t *n)
 	*devs = list;
 	*n = what == PCIDEV_ADDR ? used : fill_all(list, used, what);
 	return 0;
+}
+
+bool pcidev_is_of_board(const struct pcidev *mate, const struct pcidev *gpu)
+{
+	return gpu->vendor == VENDOR_ATI && mate->vendor == VENDOR_AMD &&
+	       pciaddr_same_slot(&mate->addr, &gpu->addr) &&
+	       mate->iommu_group >= 0 && mate->iommu_group != gpu->iommu_group;
 }

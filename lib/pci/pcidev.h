@@ -43,4 +43,12 @@ const struct pcidev *pcidev_find(const struct pcidev *devs, size_t n, const stru
 /* Read what is missing in one listed function. 0, -ENOENT (gone) or another -errno. */
 int pcidev_fill(struct pcidev *dev, unsigned what);
 
+/*
+ * Is mate, in the same slot as a GPU, the board's rather than the card's? AMD's
+ * processors have USB controllers, the security processor and the board's sound
+ * beside their display: AMD's (1022) beside ATI's (1002), in IOMMU groups of
+ * their own. In the GPU's own group it goes where the GPU goes.
+ */
+bool pcidev_is_of_board(const struct pcidev *mate, const struct pcidev *gpu);
+
 #endif

@@ -133,7 +133,8 @@ void topology_card_functions(const struct topology *t, int fn, int **fns, size_t
 				list[used++] = i;
 	} else {
 		for (int i = -1; (i = topology_next_mate(t, fn, i)) >= 0; )
-			list[used++] = i;
+			if (!pcidev_is_of_board(&t->fns[i].dev, &t->fns[fn].dev))
+				list[used++] = i;
 	}
 	*fns = list;
 	*n = used;

@@ -91,7 +91,8 @@ int topology_card(const struct topology *t, int fn, char **why);
 
 /*
  * All functions of fn's card but bridges, fn among them, sorted: those below
- * topology_card(), else the slot's. Virtual functions are not listed.
+ * topology_card(), else the slot's without the board's own beside a GPU (see
+ * pcidev_is_of_board()). Virtual functions are not listed.
  * fns: allocated indices, *n long (at least 1); the caller frees.
  */
 void topology_card_functions(const struct topology *t, int fn, int **fns, size_t *n);

@@ -165,7 +165,8 @@ size_t guestgpus_cards(const struct pcidev *devs, size_t n_devs, struct pciaddr 
 			continue;
 		for (size_t k = 0; k < n_devs; k++)
 			if (pciaddr_same_slot(&devs[k].addr, &gpu->addr)
-			    && !devs[k].is_vf && !devs[k].is_bridge)
+			    && !devs[k].is_vf && !devs[k].is_bridge
+			    && !pcidev_is_of_board(&devs[k], gpu))
 				add(&cards, &devs[k].addr);
 	}
 	return hand_over(&cards, addrs);

@@ -41,8 +41,8 @@ size_t guestgpus_lost(const struct assignment *a, size_t n, uint32_t vmid,
 
 /*
  * Of these functions, keep the display controllers that are no virtual functions, and
- * add what else is in their slots: audio, USB. Virtual functions and bridges are never
- * added; a function that is gone is dropped.
+ * add what else is in their slots: audio, USB. Virtual functions, bridges and what is
+ * the board's (pcidev_is_of_board()) are never added; a function that is gone is dropped.
  * devs: sorted, PCIDEV_IDENT and PCIDEV_BIND read. *addrs is replaced. Returns how many.
  */
 size_t guestgpus_cards(const struct pcidev *devs, size_t n_devs, struct pciaddr **addrs,
