@@ -296,6 +296,23 @@ cp -p "$dir/start.copy/etc/kernel/cmdline" "$root/etc/kernel/cmdline"
 PVE_GPU_ROOT=$root "$hosts/bin/proxmox-boot-tool" refresh >/dev/null
 must_be start "undo after other words"
 
+# The slot holds another card now: said, and nothing is written for it.
+# shellcheck disable=SC2086
+setup 0 apply $options
+device=$root/sys/bus/pci/devices/0000:47:00.0/device
+echo 0x73df >"$device"
+tree >"$dir/before"
+setup - check
+[ "$rc" -ne 0 ] || fail "another card in the slot: check exits 0"
+grep -q '1002:73df' "$dir/out" || fail "another card in the slot: check does not name it"
+setup - apply
+[ "$rc" -ge 64 ] || fail "another card in the slot: apply exits $rc"
+says 1002:73df
+must_be before "another card in the slot: changed"
+setup 0 undo
+echo 0x73bf >"$device"
+must_be start "undo with another card in the slot"
+
 # A second run while one is at work.
 mkdir -p "$root/var/lib/pve-gpu-utils/vfio-setup"
 exec 9<"$root/var/lib/pve-gpu-utils/vfio-setup"
