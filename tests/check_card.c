@@ -42,6 +42,10 @@ static void build(void)
 	testhost_function("0000:05:00.1", "038000", "8086:56c1", "8086:4905", NULL, 43);
 	testroot_link("/sys/devices/pci0000:00/0000:05:00.1/physfn", "../0000:05:00.0");
 	testroot_link("/sys/devices/pci0000:00/0000:05:00.0/virtfn0", "../0000:05:00.1");
+	/* An AMD processor's display, with USB of the board in its slot. */
+	testhost_function("0000:0b:00.0", "030000", "1002:164e", "1043:8877", "amdgpu", 50);
+	testhost_function("0000:0b:00.1", "040300", "1002:1640", "1043:8877", NULL, 50);
+	testhost_function("0000:0b:00.3", "0c0330", "1022:15b6", "1022:1000", "xhci_hcd", 51);
 	testroot_attribute("0000:05:00.0", "sriov_numvfs", "1\n");
 	testroot_attribute("0000:05:00.0", "sriov_totalvfs", "31\n");
 }
@@ -65,8 +69,13 @@ static const struct {
 	{ .gpu = "05:00.0", .force = true, .found = "05:00.0 id" },
 	{ .id = "144d:a80a", .force = true, .found = "04:00.0 id" },
 	{ .all = true, .force = true,
-	  .found = "00:02.0 id, 01:00.0 id, 01:00.1 id, 05:00.0 id, 65:00.0 id, 65:00.1 id, "
+	  .found = "00:02.0 id, 01:00.0 id, 01:00.1 id, 05:00.0 id, 0b:00.0 id, "
+		   "0b:00.1 id, 65:00.0 id, 65:00.1 id, "
 		   "b3:00.0 id, b3:00.1 id, b3:00.2 id, b3:00.3 id, c1:00.0 id" },
+	{ .gpu = "0b:00.1", .found = "0b:00.0 id, 0b:00.1 id" },
+	{ .gpu = "0b:00", .found = "0b:00.0 id, 0b:00.1 id" },
+	{ .gpu = "0b:00.3", .rc = -ENODEV,
+	  .found = "not a GPU but a USB controller; to give it away all the same: --id 1022:15b6" },
 	{ .gpu = "05:00.0", .rc = -EBUSY, .found = "has 1 virtual functions" },
 	{ .id = "144d:a80a", .rc = -EBUSY, .found = "a disk that the host uses (driver nvme)" },
 	{ .id = "8086:7ae0", .rc = -EBUSY, .found = "that the host uses (driver xhci_hcd)" },

@@ -67,17 +67,32 @@ static void pick_card(const struct topology *t, int fn, struct card_picks *picks
 	free(fns);
 }
 
-static bool card_has_display(const struct topology *t, int fn)
+/* Is fn one of the functions of gpu's card? */
+static bool is_of_card(const struct topology *t, int gpu, int fn)
 {
 	bool found = false;
 	int *fns;
 	size_t n;
 
-	topology_card_functions(t, fn, &fns, &n);
+	topology_card_functions(t, gpu, &fns, &n);
 	for (size_t i = 0; i < n; i++)
-		found = found || card_is_display(&t->fns[fns[i]].dev);
+		found = found || fns[i] == fn;
 	free(fns);
 	return found;
+}
+
+/* The display of the card that fn is of; -1 when it is of none, be one in its slot. */
+static int display_of(const struct topology *t, int fn)
+{
+	int *fns, gpu = -1;
+	size_t n;
+
+	topology_card_functions(t, fn, &fns, &n);
+	for (size_t i = 0; i < n && gpu < 0; i++)
+		if (card_is_display(&t->fns[fns[i]].dev) && is_of_card(t, fns[i], fn))
+			gpu = fns[i];
+	free(fns);
+	return gpu;
 }
 
 /* Index of a function, or of the first one of a slot; -1 when there is none. */
@@ -116,7 +131,7 @@ static int pick_gpu(const struct topology *t, const char *text, struct card_pick
 	const struct pcidev *dev;
 	struct pciaddr addr;
 	bool slot = false;
-	int fn;
+	int fn, gpu;
 
 	if (!pciaddr_parse(text, &addr)) {
 		slot = pciaddr_parse_slot(text, &addr);
@@ -143,12 +158,13 @@ static int pick_gpu(const struct topology *t, const char *text, struct card_pick
 				   name, pciaddr_format(&dev->physfn, parent));
 		return -ENODEV;
 	}
-	if (!card_has_display(t, fn)) {
+	gpu = display_of(t, fn);
+	if (gpu < 0) {
 		*error = xasprintf("%s: not a GPU but a %s; to give it away all the same: --id %04x:%04x",
 				   name, topology_class_word(dev->class), dev->vendor, dev->device);
 		return -ENODEV;
 	}
-	pick_card(t, fn, picks);
+	pick_card(t, gpu, picks);
 	return 0;
 }
 
