@@ -222,6 +222,12 @@ START_TEST(boot)
 	ck_assert(!mdevdef_is_started_at_boot());
 	testroot_file("/etc/pve-gpu-utils/mdev-autostart", "");
 	ck_assert(mdevdef_is_started_at_boot());
+	ck_assert_int_eq(mdevdef_start_at_boot(false), 0);
+	ck_assert(!mdevdef_is_started_at_boot());
+	ck_assert_int_eq(mdevdef_start_at_boot(false), 0);
+	ck_assert_int_eq(mdevdef_start_at_boot(true), 0);
+	ck_assert_int_eq(mdevdef_start_at_boot(true), 0);
+	ck_assert(mdevdef_is_started_at_boot());
 }
 END_TEST
 

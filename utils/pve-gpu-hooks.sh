@@ -36,7 +36,7 @@ usage() {
 Usage: pve-gpu-hooks [-R DIR] enable [--chain | --replace] [-n]
        pve-gpu-hooks [-R DIR] disable [-n]
        pve-gpu-hooks [-R DIR] status | plan | example  [-j]
-       pve-gpu-hooks [-R DIR] guest VMID enable | disable | status
+       pve-gpu-hooks [-R DIR] guest VMID | mdev  enable | disable | status
 
   enable             make vzdump call the hook: sets "script:" in /etc/vzdump.conf
     --chain          call the script that is set there now after the hook
@@ -45,7 +45,7 @@ Usage: pve-gpu-hooks [-R DIR] enable [--chain | --replace] [-n]
   status             is every backup job protected? exit 0 yes, 1 no
   plan               what the backup jobs would stop and start, changing nothing
   example            print a pve-gpu-utils.conf for the guests of this host
-  guest              the hook that resets one VM's GPUs at its start (guest --help)
+  guest, mdev        reset a VM's GPUs at its start; make vGPUs at boot (mdev --help)
 
   -j, --json         print JSON Lines (status, plan)
   -n, --dry-run      show the change of /etc/vzdump.conf, make none
@@ -349,11 +349,12 @@ while [ $# -gt 0 ]; do
 		how=${1#--}
 		;;
 	-*) wrong_use "unknown option $1" ;;
-	guest)
+	guest | mdev)
 		[ -z "$command" ] || wrong_use "unexpected operand: $1"
+		command=$1-hooks
 		shift
-		[ -x "$self/guest-hooks" ] || self=@pkglibexecdir@
-		exec "$self/guest-hooks" ${root:+-R "$root"} "$@"
+		[ -x "$self/$command" ] || self=@pkglibexecdir@
+		exec "$self/$command" ${root:+-R "$root"} "$@"
 		;;
 	*)
 		[ -z "$command" ] || wrong_use "unexpected operand: $1"
@@ -365,7 +366,7 @@ done
 [ "$root" != / ] || root=''
 case $command in
 enable) [ -z "$json" ] || wrong_use "-j is for status and plan" ;;
-'') wrong_use "which command? enable, disable, status, plan, example or guest" ;;
+'') wrong_use "which command? enable, disable, status, plan, example, guest or mdev" ;;
 *)
 	[ -z "$how" ] || wrong_use "--$how is for enable"
 	case $json.$command in

@@ -19,6 +19,7 @@
 
 #define MDEVCTL_DIR "/etc/mdevctl.d"
 #define OWN_DIR "/etc/pve-gpu-utils/vgpu.d"
+#define SWITCH "/etc/pve-gpu-utils/mdev-autostart"
 
 enum { FILE_SIZE_MAX = 256 * 1024 };	/* bytes */
 
@@ -318,7 +319,21 @@ int mdevdef_remove(const struct mdevdef *def)
 
 bool mdevdef_is_started_at_boot(void)
 {
-	_cleanup_free_ char *path = root_path("/etc/pve-gpu-utils/mdev-autostart");
+	_cleanup_free_ char *path = root_path(SWITCH);
 
 	return access(path, F_OK) == 0;
+}
+
+int mdevdef_start_at_boot(bool on)
+{
+	static const char text[] =
+		"# While this file is there, vGPUs that are defined with start: auto are made at boot.\n";
+	_cleanup_free_ char *path = root_path(SWITCH), *folder = NULL;
+	int rc;
+
+	if (!on)
+		return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+	folder = xstrndup(path, (size_t)(strrchr(path, '/') - path));
+	rc = make_folders(folder);
+	return rc < 0 ? rc : atomicfile_write(path, text, sizeof(text) - 1, 0644);
 }

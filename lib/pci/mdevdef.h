@@ -65,6 +65,8 @@ int mdevdef_parse(const char *text, size_t len, struct mdevdef *def, const char 
 
 /* Does /etc/pve-gpu-utils/mdev-autostart have ours start what is auto at boot? */
 bool mdevdef_is_started_at_boot(void);
+/* Make or remove that file, which the udev rule looks for, too. 0 or -errno. */
+int mdevdef_start_at_boot(bool on);
 
 /* Add an attribute at the end. */
 void mdevdef_add_attr(struct mdevdef *def, const char *name, const char *value);
