@@ -49,6 +49,7 @@ static struct {
 	bool shrinks_gpu;	/* its BAR comes back smaller */
 	bool refuses_override;
 	bool refuses_reset;
+	bool is_heedless;	/* a rescan attaches drivers in spite of autoprobe */
 } kernel;
 static volatile sig_atomic_t stopped;
 
@@ -185,17 +186,24 @@ static void kernel_rescan(unsigned bus)
 									  : 16 << 20);
 		put_link(addr, place);
 		sysfs_read(path, autoprobe, sizeof(autoprobe));
-		if (strcmp(autoprobe, "1") == 0)
+		if (strcmp(autoprobe, "1") == 0 || kernel.is_heedless)
 			pcitree_driver(place, "native");
 	}
 }
 
+/* driver: NULL takes it away. */
 static int kernel_bind(const char *driver, const char *addr)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(machine); i++)
 		if (strcmp(addr_of(machine[i].place), addr) == 0 &&
-		    is_there(machine[i].place))
-			pcitree_driver(machine[i].place, driver);
+		    is_there(machine[i].place)) {
+			_cleanup_free_ char *link = xasprintf(
+				"%s/sys/devices/%s/driver", testroot, machine[i].place);
+
+			ck_assert(unlink(link) == 0 || errno == ENOENT);
+			if (driver)
+				pcitree_driver(machine[i].place, driver);
+		}
 	return 0;
 }
 
@@ -221,7 +229,9 @@ static int kernel_write(const char *path, const char *value)
 
 	part_of(path, 0, last, sizeof(last));
 	part_of(path, 1, above, sizeof(above));
-	if (access(path, F_OK) < 0 && strcmp(last, "bind") != 0)
+	if (strcmp(last, "bind") == 0 || strcmp(last, "unbind") == 0)
+		return kernel_bind(strcmp(last, "bind") == 0 ? above : NULL, value);
+	if (access(path, F_OK) < 0)
 		return -errno;
 	if (strcmp(last, "remove") == 0) {
 		kernel_remove(above);
@@ -231,8 +241,6 @@ static int kernel_write(const char *path, const char *value)
 		kernel_rescan(bus);
 		return 0;
 	}
-	if (strcmp(last, "bind") == 0)
-		return kernel_bind(above, value);
 	if (strcmp(last, "driver_override") == 0 && kernel.refuses_override)
 		return -EPERM;
 	if (strncmp(last, "reset", 5) == 0 && kernel.refuses_reset)
@@ -384,6 +392,22 @@ START_TEST(climbs_and_loses_nothing)
 	after = state();
 	ck_assert_str_eq(after, before);
 	ck_assert_uint_eq(count_files(), 0);
+}
+END_TEST
+
+/* Host drivers that a rescan attached have to go again. */
+START_TEST(host_drivers_are_sent_away)
+{
+	_cleanup_free_ char *before = NULL, *after = NULL, *what = NULL;
+	enum ladder_rung rung;
+
+	build();
+	kernel.is_heedless = true;
+	before = state();
+	ck_assert_int_eq(climb(climbs[_i].addr, climbs[_i].only, &rung, &what),
+			 LADDER_HEALTHY);
+	after = state();
+	ck_assert_str_eq(after, before);
 }
 END_TEST
 
@@ -659,6 +683,7 @@ int main(void)
 
 	tcase_add_checked_fixture(tc, testroot_setup, testroot_teardown);
 	tcase_add_loop_test(tc, climbs_and_loses_nothing, 0, ARRAY_SIZE(climbs));
+	tcase_add_loop_test(tc, host_drivers_are_sent_away, 0, ARRAY_SIZE(climbs));
 	tcase_add_loop_test(tc, killed_anywhere_it_heals, 0, ARRAY_SIZE(climbs));
 	tcase_add_loop_test(tc, stopped_anywhere_it_puts_back, 0, ARRAY_SIZE(climbs));
 	tcase_add_test(tc, lost_function_is_known_by_the_file);

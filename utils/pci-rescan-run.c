@@ -68,11 +68,13 @@ struct ladder run_ladder(struct run *r)
 /* The lock stays with a child whose write hangs: nobody can rescan before it ends. */
 void run_ladder_done(struct run *r, struct ladder *l)
 {
-	const struct timedwrite *w = timedwrite_last(&l->writer);
+	for (size_t i = 0; i < l->writer.n; i++) {
+		const struct timedwrite *w = &l->writer.done[i];
 
-	if (l->is_hung && w) {
-		say("%s: the write hangs in the kernel, in process %d (state %c)",
-		    w->path, (int)w->left, timedwrite_state(w->left));
+		if (!w->left)
+			continue;
+		say("%s: the write hangs in the kernel, in process %d (state %c)", w->path,
+		    (int)w->left, timedwrite_state(w->left));
 		snapshot_lock_name(r->lock, w->left);
 		run_fail(r, EX_IOERR);
 	}
