@@ -21,7 +21,8 @@ Install what the tests need (apt), run the rungs, count. Needs root, Debian 12 o
   cli      the programs on text fixtures, plain and with ASan + UBSan
   static   shellcheck, checkbashisms, mandoc, cppcheck, gcc -fanalyzer
   package  distcheck, both packages on Debian 12 and 13, lintian, install to purge
-  roots    vfio-setup in Debian 12 and 13 roots with real GRUB, initramfs-tools and kmod
+  roots    vfio-setup in Debian 12 and 13 roots with real GRUB, initramfs-tools and kmod;
+           the same cases by mdevctl and by ours
   sim      the installed hook on a simulated Proxmox VE, with faults
   lab      in QEMU: Debian's kernels with emulated GPUs; a machine that loses its power
   fuzz     random input
@@ -417,6 +418,9 @@ rung_roots() {
 		fi
 		check "roots $suite" 900 "$work/source/tests/roots/run.sh" "$suite" "$1"
 	done
+	build_plain || return
+	check "mdevctl beside mdev-ls, mdev-mk, mdev-rm" 900 env "PATH=$work/plain/utils:$PATH" \
+		"$work/source/tests/roots/mdevctl.sh"
 }
 
 rung_lab() {
