@@ -218,6 +218,7 @@ expect 64 mdev-mk -R "$root"
 says 'make what?'
 expect 64 mdev-mk -R "$root" -t 6q --define --auto
 says '--define and --auto exclude each other'
+expect 64 mdev-mk -R "$root" -t 6q --xml --pve
 expect 64 mdev-mk -R "$root" -t 6q x
 says 'unexpected operand: x'
 expect 64 mdev-mk -R "$root" --start-auto -t 6q

@@ -43,7 +43,7 @@ fresh
 expect 0 mdev-rm -R "$root" "$(echo $p40 | tr a-f A-F)"
 prints "$p40\tnvidia-50\tGRID P40-6Q\t0000:82:00.0\t91\tauto\tmdev\n" 'what was removed'
 holds "$mdevs/$p40/remove" 1
-says "$p40 is defined to come again at the next boot; --undefine ends that"
+says "$p40 is defined to come again at boot; --undefine ends that"
 [ -e "$root/etc/mdevctl.d/0000:82:00.0/$p40" ] || fail 'the definition stays'
 expect 0 mdev-rm -R "$root" -o id --undefine $p40
 quiet

@@ -123,7 +123,7 @@ done
 [ "$root" != / ] || root=''
 switch=$root/etc/pve-gpu-utils/mdev-autostart
 case $command in
-enable | disable)
+disable | enable)
 	[ -n "$root" ] || [ "$(id -u)" -eq 0 ] || die "$EX_NOPERM" "$command needs root"
 	"${command}_start"
 	;;

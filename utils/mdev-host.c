@@ -59,14 +59,16 @@ int host_lock(struct host *h)
 	rc = atomicfile_mkdir(dir);
 	path = xasprintf("%s/vgpu.lock", dir);
 	if (rc == 0) {
-		h->writer.lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+		h->writer.lock =
+			open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
 		rc = h->writer.lock < 0 ? -errno : 0;
 	}
 	for (int i = 0; rc == 0 && flock(h->writer.lock, LOCK_EX | LOCK_NB) < 0; i++) {
 		if (errno != EWOULDBLOCK) {
 			rc = -errno;
 		} else if (i == LOCK_WAIT || host_is_stopped()) {
-			say("%s: another mdev-mk or mdev-rm is at work: try again later", path);
+			say("%s: another mdev-mk or mdev-rm is at work: try again later",
+			    path);
 			return EX_TEMPFAIL;
 		} else {
 			nanosleep(&second, NULL);
@@ -144,7 +146,8 @@ char *host_explain(const char *parent, const char *type, int err)
 		at = vgpus_find_parent(&v, parent, &vf);
 	if (at >= 0)
 		text = vgpu_explain(&v, (size_t)at,
-				    type ? vgpus_find_type(&v, (size_t)at, type) : -1, err);
+				    type ? vgpus_find_type(&v, (size_t)at, type) : -1,
+				    err);
 	vgpus_done(&v);
 	return text ? text : xstrdup(strerror(-err));
 }
@@ -180,7 +183,8 @@ int host_write_attrs(struct host *h, const struct vgpu_parent *p, const char *id
 	_cleanup_free_ char *folder = host_instance_path(p, id);
 
 	for (size_t i = 0; i < attrs->n_attrs; i++) {
-		_cleanup_free_ char *path = xasprintf("%s/%s", folder, attrs->attrs[i].name);
+		_cleanup_free_ char *path =
+			xasprintf("%s/%s", folder, attrs->attrs[i].name);
 		int rc = timedwrite(&h->writer, path, attrs->attrs[i].value);
 
 		if (rc < 0) {

@@ -40,7 +40,8 @@ static bool is_there(const struct host *h, const struct mdevdef *def)
 }
 
 /* One that lacks an attribute is not what was defined. */
-static char *set_attrs(struct host *h, const struct vgpu_parent *p, const struct mdevdef *def)
+static char *set_attrs(struct host *h, const struct vgpu_parent *p,
+		       const struct mdevdef *def)
 {
 	const char *failed = NULL;
 	int rc = host_write_attrs(h, p, def->id, def, &failed), at;
@@ -99,7 +100,7 @@ static char *start(struct host *h, const struct mdevdef *def)
 	return host_explain(p->name, def->type, rc);
 }
 
-/* Is the definition of this parent, or of this VF? name: as sysfs has it; NULL: of all. */
+/* Is it of this parent, or of this VF? name: as sysfs has it; NULL: of all. */
 static bool is_of(const struct mdevdef *def, const char *name)
 {
 	return !name || strcmp(def->parent, name) == 0 ||
@@ -127,7 +128,8 @@ static void try_all(struct host *h, struct pending *todo)
 		free(todo->why[i]);
 		todo->why[i] = NULL;
 		if (!why) {
-			say_info("%s: %s at %s is there", def->id, def->type, def->parent);
+			say_info("%s: %s at %s is there", def->id, def->type,
+				 def->parent);
 			continue;
 		}
 		todo->defs[left] = def;

@@ -19,7 +19,9 @@ static void undo_definition(const struct host *h, const struct mk_item *item)
 	const struct vgpu_type *t = &h->v.types[item->type];
 	const struct vgpu_parent *p = &h->v.parents[t->parent];
 	const struct mdevdef *old = mdevdef_find(h->defs, h->n_defs, p->name, item->id);
-	const struct mdevdef def = { .backend = p->backend, .parent = p->name, .id = item->id };
+	const struct mdevdef def = { .backend = p->backend,
+				     .parent = p->name,
+				     .id = item->id };
 
 	if (old)
 		mdevdef_write(old);
@@ -44,6 +46,9 @@ static void undo(struct host *h, const struct mk_items *items)
 	struct vgpus now = { 0 };
 	bool is_read = !sysfs_dry_run && vgpus_read(&now, VGPUS_ANY_SRIOV) == 0;
 
+	if (!is_read && !sysfs_dry_run)
+		say("what was made by this call cannot be looked for, and stays");
+
 	for (size_t i = items->n; i-- > 0;) {
 		const struct mk_item *item = &items->items[i];
 
@@ -57,7 +62,8 @@ static void undo(struct host *h, const struct mk_items *items)
 
 			if (parent >= 0 &&
 			    vgpu_set_vfs(&h->writer, &now, (size_t)parent, 0, false) < 0)
-				say("%s keeps the VFs that were made by this call", item->id);
+				say("%s keeps the VFs that were made by this call",
+				    item->id);
 		} else {
 			undo_one(h, &now, item);
 		}
@@ -68,7 +74,8 @@ static void undo(struct host *h, const struct mk_items *items)
 /* ---- make ---- */
 
 /* In a dry run nothing changes: the next free VF has to be told. */
-static const struct vgpu_vf *next_vf(const struct vgpu_parent *p, const struct mk_items *items)
+static const struct vgpu_vf *next_vf(const struct vgpu_parent *p,
+				     const struct mk_items *items)
 {
 	for (size_t i = 0; i < p->n_vfs; i++) {
 		bool is_taken = p->vfs[i].current != 0;
@@ -109,8 +116,8 @@ static int make_one(const struct mk *mk, struct host *h, const struct mk_items *
 	return rc < 0 ? rc : host_write_attrs(h, p, id, &mk->attrs, failed);
 }
 
-static int say_failure(const struct mk_items *items, const struct host *h, size_t i, int rc,
-		       const char *failed)
+static int say_failure(const struct mk_items *items, const struct host *h, size_t i,
+		       int rc, const char *failed)
 {
 	const struct vgpu_type *t = &h->v.types[items->items[i].type];
 	const char *parent = h->v.parents[t->parent].name;
@@ -146,8 +153,12 @@ static int define_one(const struct mk *mk, const struct host *h, struct mk_item 
 	const struct vgpu_parent *p = &h->v.parents[t->parent];
 	const struct mdevdef *old = mdevdef_find(h->defs, h->n_defs, p->name, item->id);
 	struct mdevdef def = {
-		.backend = p->backend, .parent = xstrdup(p->name), .id = xstrdup(item->id),
-		.type = xstrdup(t->id), .is_auto = mk->is_auto, .count = numvfs,
+		.backend = p->backend,
+		.parent = xstrdup(p->name),
+		.id = xstrdup(item->id),
+		.type = xstrdup(t->id),
+		.is_auto = mk->is_auto,
+		.count = numvfs,
 	};
 	const struct mdevdef *from = mk->attrs.n_attrs || !old ? &mk->attrs : old;
 	int rc = 0;

@@ -62,16 +62,18 @@ static int choose_type(const struct mk *mk, const struct host *h, int parent, in
 		return (int)types[0];
 	if (n == 0) {
 		say("no type %s%s%s; see 'mdev-ls --types'", mk->type,
-		    parent < 0 ? "" : " at ", parent < 0 ? "" : h->v.parents[parent].name);
+		    parent < 0 ? "" : " at ",
+		    parent < 0 ? "" : h->v.parents[parent].name);
 		return -1;
 	}
-	say("%s is more than one: say which with -p and the whole name, or the id", mk->type);
+	say("%s is more than one: say which with -p and the whole name, or the id",
+	    mk->type);
 	for (size_t i = 0; i < n; i++) {
 		const struct vgpu_type *t = &h->v.types[types[i]];
 		_cleanup_free_ char *text = mk_type_text(t);
 
-		say("  -p %s -t %s: %s, %d left", h->v.parents[t->parent].name, t->id, text,
-		    t->available);
+		say("  -p %s -t %s: %s, %d left", h->v.parents[t->parent].name, t->id,
+		    text, t->available);
 	}
 	*status = EX_USAGE;
 	return -1;
@@ -92,13 +94,15 @@ static int take_id(const struct host *h, const char *text, struct mk_item *item)
 		}
 		item->id = xstrdup(uuid);
 	} else if (p->backend == VGPU_NVIDIA) {
-		if (vgpus_find_parent(&h->v, text, &item->vf) != (int)t->parent || !item->vf) {
+		if (vgpus_find_parent(&h->v, text, &item->vf) != (int)t->parent ||
+		    !item->vf) {
 			say("not a VF of %s: %s", p->name, text);
 			return EX_NOINPUT;
 		}
 		item->id = xstrdup(item->vf->name);
 	} else {
-		say("-u does not go with plain SR-IOV: %s makes all its VFs at once", p->name);
+		say("-u does not go with plain SR-IOV: %s makes all its VFs at once",
+		    p->name);
 		return msg_usage_error();
 	}
 	at = vgpus_find(&h->v, item->id);
@@ -142,9 +146,14 @@ static int check_room(const struct host *h, const struct mk_items *items)
 			continue;
 		text = mk_type_text(t);
 		holds = vgpu_holds(&h->v, t->parent);
-		say("%s at %s: %d wanted, %d left%s%s", text, h->v.parents[t->parent].name,
-		    wanted, t->available, t->reason ? ": " : holds ? "; it has " : "",
-		    t->reason ? t->reason : holds ? holds : "");
+		say("%s at %s: %d wanted, %d left%s%s", text,
+		    h->v.parents[t->parent].name, wanted, t->available,
+		    t->reason ? ": "
+		    : holds   ? "; it has "
+			      : "",
+		    t->reason ? t->reason
+		    : holds   ? holds
+			      : "");
 		return EX_TEMPFAIL;
 	}
 	return EX_OK;
@@ -176,7 +185,8 @@ static int plan_type(const struct mk *mk, const struct host *h, int parent,
 	if (p->backend == VGPU_SRIOV)
 		return plan_vfs(mk, p, type, (unsigned)count, items);
 	if (count < mk->n_ids || (vf && (count > 1 || mk->n_ids))) {
-		say(vf ? "a VF takes one vGPU, and -u is not needed" : "-c is less than there are -u");
+		say("%s", vf ? "a VF takes one vGPU, and no -u" :
+		    "-c is less than there are -u");
 		return msg_usage_error();
 	}
 	for (size_t i = 0; i < count; i++) {
@@ -198,7 +208,7 @@ static int plan_type(const struct mk *mk, const struct host *h, int parent,
 	return EX_OK;
 }
 
-/* The definition under a name; NULL and *status, said, when there is none or more than one. */
+/* The one definition under a name; NULL and *status, said, when there is no such. */
 static const struct mdevdef *find_definition(const struct mk *mk, const struct host *h,
 					     const char *text, int *status)
 {
@@ -248,7 +258,8 @@ static int plan_id(const struct mk *mk, const struct host *h, const char *text,
 	parent = g ? (int)g->parent : vgpus_find_parent(&h->v, def->parent, &vf);
 	if (parent < 0)
 		return say_no_parent(def->parent);
-	type = vgpus_find_type(&h->v, (size_t)parent, g ? g->type ? g->type : "" : def->type);
+	type = vgpus_find_type(&h->v, (size_t)parent,
+			       g ? g->type ? g->type : "" : def->type);
 	if (type < 0) {
 		say("%s: %s offers no type %s now; see 'mdev-ls --types'", text,
 		    h->v.parents[parent].name, g ? g->type ? g->type : "-" : def->type);

@@ -21,7 +21,8 @@ static void put_xml(const struct vgpu_parent *p, const struct vgpu_type *t,
 		const char *model = t && t->api ? t->api : "vfio-pci";
 		bool is_pci = strcmp(model, "vfio-pci") == 0;
 
-		printf("<hostdev mode='subsystem' type='mdev' managed='no' model='%s'%s>\n"
+		printf("<hostdev mode='subsystem' type='mdev' managed='no'"
+		       " model='%s'%s>\n"
 		       "  <source>\n"
 		       "    <address uuid='%s'/>\n", model,
 		       !is_pci ? "" : vgpu_series(g->name) == 'Q' ? " display='on'" :
@@ -29,7 +30,8 @@ static void put_xml(const struct vgpu_parent *p, const struct vgpu_type *t,
 	} else if (pciaddr_parse(g->id, &addr)) {
 		printf("<hostdev mode='subsystem' type='pci' managed='%s'>\n"
 		       "  <source>\n"
-		       "    <address domain='0x%04x' bus='0x%02x' slot='0x%02x' function='0x%x'/>\n",
+		       "    <address domain='0x%04x' bus='0x%02x' slot='0x%02x'"
+		       " function='0x%x'/>\n",
 		       p->backend == VGPU_NVIDIA ? "no" : "yes", addr.domain, addr.bus,
 		       addr.slot, addr.func);
 	}
@@ -48,11 +50,14 @@ static void put_pve(const struct vgpu_parent *p, const struct vgpu *g, unsigned 
 	if (p->backend == VGPU_SRIOV)
 		printf("hostpci%u: %s\n", (*index)++, g->id);
 	else if (p->backend == VGPU_NVIDIA)
-		printf("hostpci%u: %s,mdev=%s\n", (*index)++, g->id, g->type ? g->type : "-");
+		printf("hostpci%u: %s,mdev=%s\n", (*index)++, g->id,
+		       g->type ? g->type : "-");
 	else if (mdev_pve_uuid_parse(g->id, &hostpci, &vmid))
-		printf("hostpci%u: %s,mdev=%s\n", hostpci, p->name, g->type ? g->type : "-");
+		printf("hostpci%u: %s,mdev=%s\n", hostpci, p->name,
+		       g->type ? g->type : "-");
 	else
-		printf("args: -device vfio-pci,sysfsdev=/sys/bus/mdev/devices/%s\n", g->id);
+		printf("args: -device vfio-pci,sysfsdev=/sys/bus/mdev/devices/%s\n",
+		       g->id);
 }
 
 static void put(const struct mk *mk, struct record_writer *w, const struct host *h,
@@ -74,13 +79,14 @@ static void put(const struct mk *mk, struct record_writer *w, const struct host 
 	}
 }
 
-/* The instances of an item as they are now; what is not seen is printed as it was made. */
+/* The instances of an item as they are now; one that is not seen: as it was made. */
 static void put_item(const struct mk *mk, struct record_writer *w, const struct host *h,
 		     const struct mk_items *items, const struct mk_item *item,
 		     const char *parent, const struct vgpu_type *t, unsigned *index)
 {
 	const struct vgpu_vf *vf;
-	int at = vgpus_find_parent(&h->v, parent, &vf), instance = vgpus_find(&h->v, item->id);
+	int at = vgpus_find_parent(&h->v, parent, &vf);
+	int instance = vgpus_find(&h->v, item->id);
 	const struct vgpu made = {
 		.id = item->id, .parent = (size_t)at, .type = t->id, .name = t->name,
 		.group = -1,

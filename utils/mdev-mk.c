@@ -18,7 +18,7 @@ enum { OPT_DEFINE = 256, OPT_AUTO, OPT_ATTR, OPT_XML, OPT_PVE, OPT_START, OPT_WA
 
 static void usage(FILE *out)
 {
-	fputs("Usage: mdev-mk [-p PARENT] -t TYPE|NAME [-c N] [-u UUID|VF]... [OPTION]...\n"
+	fputs("Usage: mdev-mk [-p PARENT] -t TYPE|NAME [-c N] [-u UUID]... [OPTION]...\n"
 	      "       mdev-mk [-p PARENT] -u UUID|VF... [OPTION]...\n"
 	      "       mdev-mk [-nv] [-R DIR] [--wait=S] --start-auto [PARENT]\n"
 	      "Make vGPUs, all or none; without -t those that are defined.\n"
@@ -26,7 +26,7 @@ static void usage(FILE *out)
 	      "  -t, --type=TYPE      type or name: nvidia-50, 'GRID P40-6Q', 6q, vf\n"
 	      "  -c, --count=N        so many (plain SR-IOV: so many VFs)\n"
 	      "  -u, --uuid=UUID      this one; may be given more than once\n"
-	      "      --define         keep it as a definition, to be made when asked for\n"
+	      "      --define         keep it as a definition, made when asked for\n"
 	      "      --auto           keep it, and make it at each boot\n"
 	      "      --attr=K=V       write V to its attribute K; order counts\n"
 	      "      --xml, --pve     print libvirt's hostdev, PVE's config line\n"
@@ -61,6 +61,16 @@ static bool take_attr(struct mk *mk, const char *text)
 	return true;
 }
 
+static bool take_print(struct mk *mk, enum mk_print print)
+{
+	if (mk->print != MK_RECORDS && mk->print != print) {
+		say("--pve and --xml exclude each other");
+		return false;
+	}
+	mk->print = print;
+	return true;
+}
+
 static bool take_number(const char *option, const char *text, unsigned min, unsigned max,
 			unsigned *value)
 {
@@ -71,7 +81,8 @@ static bool take_number(const char *option, const char *text, unsigned min, unsi
 }
 
 /* What goes together; what does not is said. */
-static bool is_right(const struct mk *mk, bool start_auto, int operands, const char *extra)
+static bool is_right(const struct mk *mk, bool start_auto, int operands,
+		     const char *extra)
 {
 	bool makes = mk->type || mk->n_ids || mk->count || mk->parent || mk->is_defined ||
 		     mk->is_auto || mk->attrs.n_attrs || mk->print != MK_RECORDS;
@@ -147,8 +158,8 @@ int main(int argc, char *argv[])
 	bool start_auto = false, ok = true;
 	int c, status;
 
-	while (ok && (c = getopt_long(argc, argv, RECORD_SHORTOPTS "c:hnp:qR:t:u:vV", longopts,
-				      NULL)) != -1) {
+	while (ok && (c = getopt_long(argc, argv, RECORD_SHORTOPTS "c:hnp:qR:t:u:vV",
+				      longopts, NULL)) != -1) {
 		switch (c) {
 		case 'c': ok = take_number("-c", optarg, 1, 65535, &mk.count); break;
 		case 'h': usage(stdout); return close_stdout() ? EX_OK : EX_IOERR;
@@ -163,10 +174,12 @@ int main(int argc, char *argv[])
 		case OPT_ATTR: ok = take_attr(&mk, optarg); break;
 		case OPT_AUTO: mk.is_auto = true; break;
 		case OPT_DEFINE: mk.is_defined = true; break;
-		case OPT_PVE: mk.print = MK_PVE; break;
+		case OPT_PVE:
+		case OPT_XML: ok = take_print(&mk, c == OPT_PVE ? MK_PVE : MK_XML); break;
 		case OPT_START: start_auto = true; break;
-		case OPT_WAIT: ok = take_number("--wait", optarg, 0, 3600, &mk.wait); break;
-		case OPT_XML: mk.print = MK_XML; break;
+		case OPT_WAIT:
+			ok = take_number("--wait", optarg, 0, 3600, &mk.wait);
+			break;
 		default:
 			ok = record_opt(&mk.record, c, optarg);
 		}

@@ -9,7 +9,7 @@ enum mk_print { MK_RECORDS, MK_XML, MK_PVE };
 
 struct mk {			/* what is to be made */
 	const char *parent;	/* as written; NULL: the only one that has the type */
-	const char *type;	/* as written; NULL: what exists or is defined under ids */
+	const char *type;	/* as written; NULL: what exists or is defined as ids */
 	char *const *ids;	/* UUIDs or VFs as written */
 	size_t n_ids;
 	unsigned count;		/* 0: as many as ids, at least one */
@@ -57,7 +57,7 @@ int mk_print(const struct mk *mk, const struct host *h, const struct mk_items *i
 
 /* ---- mdev-mk-auto.c ---- */
 
-/* Start what is auto: of all parents (NULL or "all"), of one, or on one VF. An exit code. */
+/* Start what is auto: of all (NULL or "all"), of a parent, or on a VF. An exit code. */
 int mk_start_auto(const struct mk *mk, struct host *h, const char *parent);
 
 #endif

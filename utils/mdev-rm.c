@@ -41,9 +41,9 @@ static void usage(FILE *out)
 	      "  -l, --leftovers      those that 'mdev-ls --leftovers' lists\n"
 	      "  -p, --parent=PARENT  of this card: 82:00.0, pci_0000_82_00_0, mtty\n"
 	      "  -u, --undefine       their definitions, too\n"
-	      "  -w, --wait=S         try a busy NVIDIA release again for S seconds (10)\n"
+	      "  -w, --wait=S         try a busy NVIDIA release for S seconds (10)\n"
 	      "      --timeout=S      give up on a write after S seconds (30)\n"
-	      "  -f, --force          also what may be in use, and VFs with a host driver\n"
+	      "  -f, --force          also what may be in use, VFs of a host driver\n"
 	      "  -0, --null, -H, --header, -j, --json, -o, --output=LIST, -r, --raw\n"
 	      "                       how what was removed is printed\n"
 	      "  -R, --root=DIR       use DIR as the system root\n"
@@ -86,7 +86,7 @@ static void undefine_instance(struct rm *rm, const struct mdevdef *def)
 	if (rm->opts->undefine)
 		undefine(rm, def);
 	else if (def->is_auto)
-		say_warn("%s is defined to come again at the next boot; --undefine ends that",
+		say_warn("%s is defined to come again at boot; --undefine ends that",
 			 def->id);
 }
 
@@ -105,8 +105,8 @@ static bool is_free(struct rm *rm, size_t instance)
 	} else if (use) {
 		say("%s is in use by %s (%s)", g->id, user, use->what);
 	} else if (is_vf && g->driver && !strstr(g->driver, "vfio") && !rm->opts->force) {
-		say("%s is in use by the host's driver %s: -f, when nothing needs it", g->id,
-		    g->driver);
+		say("%s is in use by the host's driver %s: -f, when nothing needs it",
+		    g->id, g->driver);
 	} else {
 		return true;
 	}
@@ -121,7 +121,8 @@ static void remove_one(struct rm *rm, size_t instance)
 	int rc;
 
 	if (p->backend == VGPU_SRIOV) {
-		say("%s: VFs of plain SR-IOV go all at once: mdev-rm --all -p %s", g->id, p->name);
+		say("%s: VFs of plain SR-IOV go all at once: mdev-rm --all -p %s", g->id,
+		    p->name);
 		fail(rm, EX_UNAVAILABLE);
 		return;
 	}
@@ -185,7 +186,8 @@ static void remove_definitions(struct rm *rm, const char *id, const char *text)
 	if (found)
 		return;
 	if (id && mdevdef_find(rm->h.defs, rm->h.n_defs, NULL, id))
-		say("%s is defined and not there; --undefine removes the definition", text);
+		say("%s is defined and not there; --undefine removes the definition",
+		    text);
 	else
 		say("no such vGPU: %s", text);
 	fail(rm, EX_NOINPUT);
@@ -198,8 +200,10 @@ static void remove_named(struct rm *rm, const char *text)
 
 	if (at < 0) {
 		remove_definitions(rm, name, text);
-	} else if (rm->parent >= 0 && rm->h.v.instances[at].parent != (size_t)rm->parent) {
-		say("%s is at %s", text, rm->h.v.parents[rm->h.v.instances[at].parent].name);
+	} else if (rm->parent >= 0 &&
+		   rm->h.v.instances[at].parent != (size_t)rm->parent) {
+		say("%s is at %s", text,
+		    rm->h.v.parents[rm->h.v.instances[at].parent].name);
 		fail(rm, EX_NOINPUT);
 	} else {
 		remove_one(rm, (size_t)at);
@@ -222,7 +226,8 @@ static void remove_many(struct rm *rm)
 		    (rm->vf && strcmp(rm->vf->name, g->id) != 0))
 			continue;
 		if (rm->opts->leftovers &&
-		    !vgpuuse_is_leftover(v, rm->h.uses, rm->h.n_uses, i, def && def->is_auto))
+		    !vgpuuse_is_leftover(v, rm->h.uses, rm->h.n_uses, i,
+					 def && def->is_auto))
 			continue;
 		remove_one(rm, i);
 	}
@@ -248,8 +253,10 @@ static void say_managers(const struct rm *rm)
 	if (vgpuuse_stale_managers(&rm->h.v, &mgrs, &n) < 0)
 		return;
 	for (size_t i = 0; i < n; i++)
-		say_warn("process %d of nvidia-vgpu-mgr is left over from %s; restart nvidia-vgpu-mgr.service when no VM uses a vGPU",
+		say_warn("process %d of nvidia-vgpu-mgr is left over from %s",
 			 (int)mgrs[i].pid, mgrs[i].id);
+	if (n)
+		say_warn("restart nvidia-vgpu-mgr.service when no VM uses a vGPU");
 	vgpumgr_free(mgrs, n);
 }
 
@@ -319,7 +326,8 @@ static bool is_right(const struct opts *opts, bool has_operands)
 	return false;
 }
 
-static bool take_seconds(const char *option, const char *text, unsigned min, unsigned *value)
+static bool take_seconds(const char *option, const char *text, unsigned min,
+			 unsigned *value)
 {
 	if (configvalue_number(text, min, 3600, value))
 		return true;
@@ -351,8 +359,8 @@ int main(int argc, char *argv[])
 	bool ok = true;
 	int c, status;
 
-	while (ok && (c = getopt_long(argc, argv, RECORD_SHORTOPTS "afhlnp:qR:uvVw:", longopts,
-				      NULL)) != -1) {
+	while (ok && (c = getopt_long(argc, argv, RECORD_SHORTOPTS "afhlnp:qR:uvVw:",
+				      longopts, NULL)) != -1) {
 		switch (c) {
 		case 'a': opts.all = true; break;
 		case 'f': opts.force = true; break;
