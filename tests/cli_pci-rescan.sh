@@ -277,6 +277,16 @@ echo "0000:01:00.1 101 time:99999999999" >"$root/run/qemu-server/pci-id-reservat
 expect 75 pci-rescan 01:00.0
 says "0000:01:00.1 is reserved for VM 101"
 expect 0 pci-rescan -n --for 101 01:00.0
+mkdir -p "$root/proc/4712"
+echo kvm >"$root/proc/4712/comm"
+printf '/usr/bin/kvm\0-id\0102\0-pidfile\0/var/run/qemu-server/102.pid\0' >"$root/proc/4712/cmdline"
+echo '4712 (kvm) S 1 4712 4712 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 777 0 0' >"$root/proc/4712/stat"
+echo 4712 >"$root/run/qemu-server/102.pid"
+echo "0000:01:00.1 102 pid:4712" >"$root/run/qemu-server/pci-id-reservations"
+expect 75 pci-rescan 01:00.0
+says "0000:01:00.1 is reserved for VM 102, process 4712 (kvm)"
+rm -r "$root/proc/4712" "$root/run/qemu-server/102.pid"
+expect 0 pci-rescan -n 01:00.0
 echo "0000:01:00.1 101 time:1000" >"$root/run/qemu-server/pci-id-reservations"
 expect 0 pci-rescan -n 01:00.0
 rm "$root/run/qemu-server/pci-id-reservations"

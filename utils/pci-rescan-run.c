@@ -73,7 +73,7 @@ void run_ladder_done(struct run *r, struct ladder *l)
 
 		if (!w->left)
 			continue;
-		say("%s: the write hangs in the kernel, in process %d (state %c)", w->path,
+		say("%s: the write hangs in the kernel: process %d, state %c", w->path,
 		    (int)w->left, timedwrite_state(w->left));
 		snapshot_lock_name(r->lock, w->left);
 		run_fail(r, EX_IOERR);

@@ -155,7 +155,7 @@ static void put_driver(struct ladder *l, const struct snapshot_fn *fn, bool is_h
 	/* What took the function after a run was killed was given it by somebody. */
 	if (same(now, fn->driver) || (is_heal && now))
 		return;
-	/* A rescan may attach drivers whatever drivers_autoprobe says (pci_bus_add_device). */
+	/* A rescan may attach one whatever autoprobe says (pci_bus_add_device()). */
 	if (now)
 		write_driver(l, now, "unbind", &fn->addr);
 	if (fn->driver) {
