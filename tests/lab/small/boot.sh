@@ -20,7 +20,7 @@ here=$(CDPATH='' cd "$(dirname "$0")" && pwd)
 # shellcheck source=tests/lab/watch.sh
 . "$here/../watch.sh"
 
-limit=240 label= clock=
+limit=240 label='' clock=''
 while getopts t:l:c opt; do
 	case $opt in
 	t) limit=$OPTARG ;;

@@ -73,6 +73,14 @@ free_driver() {
 # Not of stalls: those are this computer being busy.
 kernel_complains() { dmesg | grep -E 'BUG: |WARNING: |Oops|blocked for more than'; }
 
+# vfs N: the PF has so many VFs, which no driver looks at: nvme gives up on these
+# some time later, and would take them from whatever has them then.
+vfs() {
+	echo 0 >$devices/$pf/sriov_drivers_autoprobe
+	echo "$1" >$devices/$pf/sriov_numvfs
+	echo 1 >$devices/$pf/sriov_drivers_autoprobe
+}
+
 # renew ADDR...: found anew below the bridge that they share, by the kernel's own means.
 # Lists of resets that are stale are so again. A rescan of all buses would leave
 # BARs without a place.

@@ -36,7 +36,7 @@ machine() {
 	check "snd_hda_intel has it" driver_is $drm_audio snd_hda_intel
 
 	lab_say "VFs: each is a group of its own"
-	echo 2 >$devices/$pf/sriov_numvfs
+	vfs 2
 	vf=${pf%0}1
 	check "a VF to vfio-pci" exits 0 vfio-bind --to vfio-pci "$vf"
 	check "it is there" driver_is "$vf" vfio-pci
@@ -44,7 +44,7 @@ machine() {
 	check "to the host" exits 0 vfio-bind --to host "$vf"
 	check "no override is left" override_is "$vf" '(null)'
 	check "vfio-pci has it no more" not driver_is "$vf" vfio-pci
-	echo 0 >$devices/$pf/sriov_numvfs
+	vfs 0
 
 	lab_say "refused"
 	check "a bridge" exits 69 vfio-bind --to vfio-pci 00:10.0

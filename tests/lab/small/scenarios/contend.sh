@@ -21,7 +21,7 @@ machine() {
 	ln -s nodes/lab /etc/pve/local
 	ln -s nodes/lab/qemu-server /etc/pve/qemu-server
 	ln -s nodes/lab/lxc /etc/pve/lxc
-	echo 3 >$devices/$pf/sriov_numvfs
+	vfs 3
 	vm 100 "hostpci0: $gpu"
 	vm 101 "hostpci0: $gpu"
 	vm 102 "hostpci0: ${slot%.0}"
@@ -48,7 +48,7 @@ machine() {
 	check "two functions of one slot" same_group $slot $slot_audio
 	check "a PF and its VF" not same_group $pf "${pf%0}1"
 	check "two cards" not same_group $gpu $slot
-	echo 0 >$devices/$pf/sriov_numvfs
+	vfs 0
 	rm -r /etc/pve
 }
 

@@ -37,8 +37,7 @@ draws() {
 }
 
 machine() {
-	echo 2 >$devices/$pf/sriov_numvfs
-	sleep 1
+	vfs 2
 	vfio-bind -q --to vfio-pci $slot
 	echo >$devices/$arc/reset_method
 	for addr in $primary $gpu $slot $slot_audio $arc $arc_top $pf "${pf%0}1" $drm $drm_audio $mixed_disk; do
@@ -69,5 +68,5 @@ machine() {
 	echo on >$devices/$slot/power/control
 	echo on >$devices/$slot_audio/power/control
 	echo default >$devices/$arc/reset_method
-	echo 0 >$devices/$pf/sriov_numvfs
+	vfs 0
 }

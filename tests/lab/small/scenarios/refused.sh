@@ -41,11 +41,10 @@ machine() {
 
 	lab_say "what must not be reset"
 	refused 69 boot -- $primary
-	echo 2 >$devices/$pf/sriov_numvfs
-	sleep 1
+	vfs 2
 	refused 69 virtual -- $pf
 	refused 69 virtual -- --only slot "${pf%0}1"
-	echo 0 >$devices/$pf/sriov_numvfs
+	vfs 0
 	refused 69 $mixed_disk -- --only card $mixed
 	refused 69 -- 00:10.0
 	refused 69 -- $arc_top

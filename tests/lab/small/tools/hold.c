@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * hold ADDR - open a function bound to vfio-pci as a virtual machine does, print
- * "held", and keep it until killed.
+ * hold ADDR|UUID - open a function bound to vfio-pci, or a mediated device, as a virtual
+ * machine does, print "held", and keep it until killed.
  * Source: Documentation/driver-api/vfio.rst.
  */
 #include <fcntl.h>
@@ -26,7 +26,8 @@ int main(int argc, char *argv[])
 
 	if (argc != 2)
 		return 64;
-	snprintf(path, sizeof(path), "/sys/bus/pci/devices/%s/iommu_group", argv[1]);
+	snprintf(path, sizeof(path), "/sys/bus/%s/devices/%s/iommu_group",
+		 strlen(argv[1]) == 36 ? "mdev" : "pci", argv[1]);
 	n = readlink(path, link, sizeof(link) - 1);
 	if (n < 0)
 		die(path);

@@ -1,0 +1,75 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# mtty.sh SUITE KERNEL CACHE - build mtty, the kernel's own sample of a parent of
+# mediated devices, for the kernel that kernel.sh has put into the folder KERNEL: Debian
+# ships its source alone. Prints the folder of CACHE with mdev.ko and mtty.ko.
+#
+# LAB_MIRROR where to fetch Debian from (http://deb.debian.org/debian)
+# Exit 77: it cannot be built here; the reason is on stderr, one line.
+set -eu
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+export PATH LC_ALL=C
+
+suite=$1 kernel=$2 cache=$3
+release=$(cat "$kernel/release")
+version=$(printf '%s\n' "$release" | cut -d. -f1-2)
+apt=$cache/apt-$suite
+done=$cache/mtty-$release
+if [ -e "$done" ]; then
+	printf '%s\n' "$done"
+	exit 0
+fi
+
+cannot() {
+	printf '%s\n' "$*" >&2
+	exit 77
+}
+for tool in make:make gcc:gcc xz:xz-utils tar:tar; do
+	command -v "${tool%%:*}" >/dev/null || cannot "${tool%%:*} is missing (apt-get install ${tool#*:})"
+done
+[ -e "$apt/sources.list" ] || cannot "kernel.sh has fetched no lists of $suite"
+of_suite() {
+	command=$1
+	shift
+	"$command" -q -o Dir::State="$apt" -o Dir::State::status=/dev/null -o Dir::State::lists="$apt/lists" \
+		-o Dir::Cache="$apt/cache" -o Dir::Etc::sourcelist="$apt/sources.list" \
+		-o Dir::Etc::sourceparts=- -o APT::Sandbox::User=root -o APT::Architecture=amd64 "$@"
+}
+
+part=$done.part.$$
+trap 'rm -rf "$part"' EXIT
+trap 'exit 130' INT TERM HUP
+mkdir -p "$part/root" "$part/build" "$part/out"
+# linux-source has the version of the archive's newest kernel, as linux-image-amd64 has.
+(cd "$part" && of_suite apt-get download "linux-image-$release" "linux-headers-$release" \
+	"linux-headers-${release%-amd64}-common" "linux-kbuild-$version" "linux-source-$version") \
+	>"$part/log" 2>&1 || (cd "$part" && of_suite apt-get download "linux-image-$release" \
+	"linux-headers-$release" "linux-headers-${release%-amd64}-common" \
+	"linux-kbuild-${release%-amd64}" "linux-source-$version") >"$part/log" 2>&1 ||
+	cannot "the headers of $release: $(tail -n 1 "$part/log")"
+for package in "$part"/*.deb; do
+	dpkg-deb -x "$package" "$part/root"
+done
+find "$part/root" -name mdev.ko -o -name mdev.ko.xz | while read -r file; do
+	case $file in
+	*.xz) xz -dc "$file" >"$part/out/mdev.ko" ;;
+	*) cp "$file" "$part/out/mdev.ko" ;;
+	esac
+done
+tar -C "$part/build" --strip-components=3 -xf "$part/root/usr/src/linux-source-$version.tar.xz" \
+	"linux-source-$version/samples/vfio-mdev/mtty.c"
+echo 'obj-m := mtty.o' >"$part/build/Makefile"
+# The headers are where no installation has put them.
+headers=$part/root/usr/src/linux-headers-$release
+grep -rlI '/usr/src/' "$headers"/Makefile "$headers"/.kernelvariables 2>/dev/null |
+	xargs -r sed -i "s|/usr/src/|$part/root/usr/src/|g"
+"$part/root/usr/lib/linux-kbuild-$version/scripts/basic/fixdep" >/dev/null 2>&1 || [ $? = 1 ] ||
+	cannot "the build tools of $release do not run on this release of Debian"
+make -C "$headers" M="$part/build" CC=gcc modules >"$part/log" 2>&1 || {
+	cp "$part/log" "$cache/mtty-$release.log"
+	cannot "mtty does not build for $release, see $cache/mtty-$release.log"
+}
+cp "$part/build/mtty.ko" "$part/out/"
+mv "$part/out" "$done"
+printf '%s\n' "$done"
