@@ -65,6 +65,8 @@ ok "no state yet" not test -e $state
 ok "no vzdump.conf made" not test -e /etc/vzdump.conf
 ok "recovery unit is there" sh -c 'ls /lib/systemd/system/pve-gpu-recover.service'
 ok "recovery unit is not enabled" sh -c '! find /etc/systemd -name pve-gpu-recover.service | grep .'
+ok "no vGPU is made at boot yet" sh -c 'ls /lib/udev/rules.d/60-pve-gpu-mdev.rules &&
+	! test -e /etc/pve-gpu-utils/mdev-autostart'
 ok "the only file in /etc besides completions is the chain's hook" \
 	sh -c '[ "$(dpkg-query -W -f "\${Conffiles}\n" pve-gpu-utils cuda-ckpt | sed "/^$/d" | cut -d " " -f 2)" = /etc/pve-gpu-utils/vzdump.d/50-gpu ]'
 
@@ -308,6 +310,19 @@ kill "$worker"
 ok "the guardian ends after its job" timeout 60 sh -c "while kill -0 $guardian 2>/dev/null; do sleep 1; done"
 wait "$guardian" 2>/dev/null
 ok "the guardian leaves nothing behind" not test -e $state
+
+# --- vGPUs at boot
+install_again
+pve-gpu-hooks mdev enable >/dev/null 2>&1
+mkdir -p /etc/pve-gpu-utils/vgpu.d/0000:41:00.0 /etc/mdevctl.d/mtty
+: >/etc/pve-gpu-utils/vgpu.d/0000:41:00.0/0000:41:00.4
+: >/etc/mdevctl.d/mtty/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001
+ok "remove keeps the definitions of vGPUs" sh -c 'apt-get -qy remove pve-gpu-utils >/dev/null 2>&1 &&
+	test -e /etc/pve-gpu-utils/vgpu.d/0000:41:00.0/0000:41:00.4 && test -e /etc/pve-gpu-utils/mdev-autostart'
+ok "purge after it" pkg purge pve-gpu-utils
+ok "purge takes the definitions of vGPUs" sh -c '! ls -d /etc/pve-gpu-utils/vgpu.d /etc/pve-gpu-utils/mdev-autostart 2>/dev/null | grep .'
+ok "purge leaves mdevctl's" test -e /etc/mdevctl.d/mtty/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001
+rm -r /etc/mdevctl.d
 
 # --- the recovery unit
 install_again
