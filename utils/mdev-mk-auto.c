@@ -62,8 +62,8 @@ static char *set_attrs(struct host *h, const struct vgpu_parent *p,
 static char *start(struct host *h, const struct mdevdef *def)
 {
 	const struct vgpu_vf *vf = NULL;
-	_cleanup_free_ char *id = NULL;
 	const struct vgpu_parent *p;
+	char *id = NULL;
 	int at, type, rc;
 
 	if (is_there(h, def))
@@ -86,6 +86,7 @@ static char *start(struct host *h, const struct mdevdef *def)
 	    (vgpus_find_parent(&h->v, def->id, &vf) != at || !vf))
 		return xasprintf("%s has no VF %s yet", p->name, def->id);
 	rc = vgpu_create(&h->writer, &h->v, (size_t)type, def->id, vf, &id);
+	free(id);
 	if (rc == 0)
 		return set_attrs(h, p, def);
 	if (rc == -EEXIST) {

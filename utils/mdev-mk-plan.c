@@ -235,47 +235,62 @@ static const struct mdevdef *find_definition(const struct mk *mk, const struct h
 	return found;
 }
 
+/* One that is named by its id alone: what it is, and where. */
+static int add_known(const struct host *h, const struct mk_item *known,
+		     const char *parent, const char *type, struct mk_items *items)
+{
+	const struct vgpu_vf *vf;
+	int at = vgpus_find_parent(&h->v, parent, &vf), i;
+	struct mk_item *item;
+
+	if (at < 0)
+		return say_no_parent(parent);
+	i = vgpus_find_type(&h->v, (size_t)at, type);
+	if (i < 0) {
+		say("%s: %s offers no type %s now; see 'mdev-ls --types'", known->id,
+		    parent, type);
+		return EX_UNAVAILABLE;
+	}
+	item = add_item(items, i);
+	item->def = known->def;
+	item->exists = known->exists;
+	item->id = xstrdup(known->id);
+	if (h->v.parents[at].backend == VGPU_NVIDIA)
+		vgpus_find_parent(&h->v, item->id, &item->vf);
+	if (item->def && item->def->backend == VGPU_SRIOV) {
+		items->numvfs = item->def->count;
+		item->exists = h->v.parents[at].numvfs == (int)item->def->count;
+	}
+	return EX_OK;
+}
+
 /* Without -t: what exists is taken as it is, what is defined is made. */
 static int plan_id(const struct mk *mk, const struct host *h, const char *text,
 		   struct mk_items *items)
 {
-	int at = vgpus_find(&h->v, text), status = EX_OK, parent, type;
-	const struct vgpu *g = at >= 0 ? &h->v.instances[at] : NULL;
-	const struct mdevdef *def = NULL;
-	const struct vgpu_vf *vf;
-	struct mk_item *item;
+	int at = vgpus_find(&h->v, text), status = EX_OK;
+	struct mk_item known = { 0 };
+	const struct mdevdef *def;
 
-	if (g && h->v.parents[g->parent].backend == VGPU_SRIOV) {
-		say("VFs of plain SR-IOV are made and defined together: -u %s",
-		    h->v.parents[g->parent].name);
-		return EX_USAGE;
+	if (at >= 0) {
+		const struct vgpu *g = &h->v.instances[at];
+		const char *parent = h->v.parents[g->parent].name;
+
+		if (h->v.parents[g->parent].backend == VGPU_SRIOV) {
+			say("VFs of plain SR-IOV are made and defined together: -u %s",
+			    parent);
+			return EX_USAGE;
+		}
+		known.id = g->id;
+		known.exists = true;
+		return add_known(h, &known, parent, g->type ? g->type : "-", items);
 	}
-	if (!g) {
-		def = find_definition(mk, h, text, &status);
-		if (!def)
-			return status;
-	}
-	parent = g ? (int)g->parent : vgpus_find_parent(&h->v, def->parent, &vf);
-	if (parent < 0)
-		return say_no_parent(def->parent);
-	type = vgpus_find_type(&h->v, (size_t)parent,
-			       g ? g->type ? g->type : "" : def->type);
-	if (type < 0) {
-		say("%s: %s offers no type %s now; see 'mdev-ls --types'", text,
-		    h->v.parents[parent].name, g ? g->type ? g->type : "-" : def->type);
-		return EX_UNAVAILABLE;
-	}
-	item = add_item(items, type);
-	item->def = def;
-	item->exists = g != NULL;
-	item->id = xstrdup(g ? g->id : def->id);
-	if (h->v.parents[parent].backend == VGPU_NVIDIA)
-		vgpus_find_parent(&h->v, item->id, &item->vf);
-	if (def && def->backend == VGPU_SRIOV) {
-		items->numvfs = def->count;
-		item->exists = h->v.parents[parent].numvfs == (int)def->count;
-	}
-	return EX_OK;
+	def = find_definition(mk, h, text, &status);
+	if (!def)
+		return status;
+	known.id = def->id;
+	known.def = def;
+	return add_known(h, &known, def->parent, def->type, items);
 }
 
 int mk_plan(const struct mk *mk, const struct host *h, struct mk_items *items)
