@@ -41,14 +41,19 @@ part=$done.part.$$
 trap 'rm -rf "$part"' EXIT
 trap 'exit 130' INT TERM HUP
 mkdir -p "$part/root" "$part/build" "$part/out"
-# linux-source has the version of the archive's newest kernel, as linux-image-amd64 has.
-(cd "$part" && of_suite apt-get download "linux-image-$release" "linux-headers-$release" \
-	"linux-headers-${release%-amd64}-common" "linux-kbuild-$version" "linux-source-$version") \
-	>"$part/log" 2>&1 || (cd "$part" && of_suite apt-get download "linux-image-$release" \
-	"linux-headers-$release" "linux-headers-${release%-amd64}-common" \
-	"linux-kbuild-${release%-amd64}" "linux-source-$version") >"$part/log" 2>&1 ||
-	cannot "the headers of $release: $(tail -n 1 "$part/log")"
-for package in "$part"/*.deb; do
+get() {
+	(cd "$part" && of_suite apt-get download "$@") >"$part/log" 2>&1
+}
+# Debian 12 names it after the series, Debian 13 after the release.
+get "linux-kbuild-${release%-amd64}" || get "linux-kbuild-$version" ||
+	cannot "the build tools of $release: $(tail -n 1 "$part/log")"
+dpkg-deb -x "$part"/linux-kbuild-*.deb "$part/root"
+set -- "$part"/root/usr/lib/linux-kbuild-*/tools/objtool/objtool
+! SRCARCH=x86 "$1" 2>&1 | grep -q GLIBC_ ||
+	cannot "the build tools of $release are for a newer Debian than this machine's"
+get "linux-image-$release" "linux-headers-$release" "linux-headers-${release%-amd64}-common" \
+	"linux-source-$version" || cannot "the headers and source of $release: $(tail -n 1 "$part/log")"
+for package in "$part"/linux-[his]*.deb; do
 	dpkg-deb -x "$package" "$part/root"
 done
 find "$part/root" -name mdev.ko -o -name mdev.ko.xz | while read -r file; do
@@ -64,8 +69,6 @@ echo 'obj-m := mtty.o' >"$part/build/Makefile"
 headers=$part/root/usr/src/linux-headers-$release
 grep -rlI '/usr/src/' "$headers"/Makefile "$headers"/.kernelvariables 2>/dev/null |
 	xargs -r sed -i "s|/usr/src/|$part/root/usr/src/|g"
-"$part/root/usr/lib/linux-kbuild-$version/scripts/basic/fixdep" >/dev/null 2>&1 || [ $? = 1 ] ||
-	cannot "the build tools of $release do not run on this release of Debian"
 make -C "$headers" M="$part/build" CC=gcc modules >"$part/log" 2>&1 || {
 	cp "$part/log" "$cache/mtty-$release.log"
 	cannot "mtty does not build for $release, see $cache/mtty-$release.log"

@@ -145,7 +145,7 @@ machine() {
 		mediated
 		rmmod mtty mdev
 	else
-		lab_say "mediated devices: skipped: $(cat /modules/mtty/why)"
+		lab_say "skip mediated devices: $(cat /modules/mtty/why)"
 	fi
 	rm -rf /etc/mdevctl.d /etc/pve-gpu-utils
 }
