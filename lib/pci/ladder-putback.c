@@ -210,7 +210,8 @@ size_t ladder_put_back(struct ladder *l, struct snapshot *snap, bool is_heal, ch
 	int rc;
 
 	*what = NULL;
-	for (size_t i = 0; i < snap->n; i++) {
+	/* A write that hangs may hold the device's lock: reading it would hang us, too. */
+	for (size_t i = 0; i < snap->n && !l->is_hung; i++) {
 		const struct snapshot_fn *fn = &snap->fns[i];
 
 		if (!sysfs_dry_run && !snapshot_is_present(&fn->addr))

@@ -137,15 +137,21 @@ enum snapshot_health ladder_wait(struct ladder *l, struct snapshot *snap, int64_
 	enum snapshot_health health;
 	int pause = POLL_MIN;
 
+	*what = NULL;
+	/* Reading a device whose lock is held by a write that hangs would hang us, too. */
+	if (l->is_hung)
+		return SNAPSHOT_GONE;
 	for (;;) {
 		int64_t waited = ladder_now() - start;
 
 		health = check_all(snap, what);
 		if (health < SNAPSHOT_DEAD || waited >= timeout * 1000 || sysfs_dry_run ||
-		    (l->stop && *l->stop) || l->is_hung)
+		    (l->stop && *l->stop))
 			return health;
 		if (waited >= next) {
 			look_again(l, snap);
+			if (l->is_hung)
+				return health;
 			next *= 2;
 		}
 		free(TAKE_PTR(*what));
