@@ -211,6 +211,13 @@ guest 69 100 enable
 said 'pvesm set local --content iso,vztmpl,backup,snippets'
 [ ! -e "$snippets" ] || fail "a folder made all the same"
 guest 69 100 enable --storage local
+host local-off
+printf 'dir: local\n\tpath /var/lib/vz\n\tcontent snippets\n\tdisable\n\n' >"$r/etc/pve/storage.cfg"
+guest 69 100 enable
+[ ! -e "$snippets" ] || fail "a stub on a storage that is off"
+sed -i 's/disable/disable 0/' "$r/etc/pve/storage.cfg"
+guest 0 100 enable
+is_set local:snippets/pve-gpu-hook
 host no-storage.cfg
 rm "$r/etc/pve/storage.cfg"
 guest 0 100 enable

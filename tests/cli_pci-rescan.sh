@@ -409,6 +409,15 @@ rm "$state"
 expect 69 pci-rescan --methods 00:08.0
 says "0000:00:08.0: the kernel has no reset for it"
 expect 66 pci-rescan --methods 0a:00.0
+# What is known of a function that is gone is kept, in the file of the same name.
+{
+	sed '/^#end/d' "$dir/left"
+	sed -n 's/^0000:01:00.0/0000:01:00.7/p' "$dir/left"
+	echo '#end 3'
+} >"$state/0000:01:00.0"
+expect 0 pci-rescan -t 1 --methods 01:00.0
+grep -q '^0000:01:00.7' "$state/0000:01:00.0" || fail "--methods forgets a lost function"
+rm -f "$state/0000:01:00.0"
 expect 0 pci-rescan -n --methods 06:00.0
 shows "echo flr > .*/0000:06:00.0/reset_method"
 

@@ -24,7 +24,8 @@ say() {
 # Write standard input to $dir/$vmid.$1, whole.
 remember() {
 	for d in "${dir%/*}" "$dir"; do
-		[ -d "$d" ] || mkdir -m 0700 "$d" || return
+		# Another guest may start at the same time.
+		[ -d "$d" ] || mkdir -m 0700 "$d" 2>/dev/null || [ -d "$d" ] || return
 	done
 	new=$(mktemp "$dir/$vmid.XXXXXX") && cat >"$new" && mv -f "$new" "$dir/$vmid.$1"
 }

@@ -10,10 +10,15 @@ storages() {
 	[ -r "$config" ] || config=/dev/null
 	awk '
 		function flush() {
-			if (id == "" || ("disable" in v))
+			if (id == "")
 				return
 			if (id == "local" && (type != "dir" || ("path" in v) && v["path"] != "/var/lib/vz"))
 				return
+			# PVE puts its own in the place of a "local" that is none, not of one that is off.
+			if (("disable" in v) && v["disable"] != "0") {
+				seen = seen " " id " "
+				return
+			}
 			if (type !~ /^(dir|btrfs|nfs|cifs|cephfs|glusterfs)$/)
 				return
 			shared = type ~ /^(nfs|cifs|cephfs|glusterfs)$/ || ("shared" in v) && v["shared"] != "0"

@@ -273,7 +273,9 @@ static void climb(struct run *r, struct ladder_card *card)
 	result = ladder_climb(&l, card, &rung, &what);
 	if (result == LADDER_HEALTHY && !sysfs_dry_run)
 		say_groups(card);
-	settle(r, card);
+	/* Nothing was kept: the older files are still the only word. */
+	if (result != LADDER_ERROR)
+		settle(r, card);
 	code = say_result(card, result, what);
 	run_fail(r, code);
 	if (r->json && !sysfs_dry_run)

@@ -123,8 +123,20 @@ static void put_methods(struct record_writer *w, const struct pciaddr *addr,
 	}
 }
 
+/* Does the file of an earlier run, which is not put back yet, hold its list? */
+static bool is_kept(const struct run *r, const struct pciaddr *addr)
+{
+	for (size_t i = 0; i < r->n_left; i++) {
+		const struct snapshot_fn *fn = snapshot_find(&r->left[i], addr);
+
+		if (fn && fn->whole && r->left[i].path)
+			return true;
+	}
+	return false;
+}
+
 /* The list of methods is one name only while it is probed: keep the old one in a file. */
-static int probe(struct ladder *l, const struct pciaddr *addr,
+static int probe(const struct run *r, struct ladder *l, const struct pciaddr *addr,
 		 struct reset_method **methods, size_t *n)
 {
 	struct snapshot snap;
@@ -132,7 +144,8 @@ static int probe(struct ladder *l, const struct pciaddr *addr,
 
 	if (rc == 0 && snap.n == 0)
 		rc = -ENOENT;
-	if (rc == 0 && !sysfs_dry_run)
+	/* One of the same name also knows functions that are gone: it has to stay. */
+	if (rc == 0 && !sysfs_dry_run && !is_kept(r, addr))
 		rc = snapshot_save(&snap);
 	if (rc == 0)
 		rc = reset_probe(&l->writer, addr, methods, n);
@@ -155,7 +168,7 @@ void run_methods(struct run *r)
 		struct reset_method *methods = NULL;
 		char addr[PCIADDR_STRLEN];
 		size_t n = 0;
-		int rc = probe(&l, &r->addrs[i], &methods, &n);
+		int rc = probe(r, &l, &r->addrs[i], &methods, &n);
 
 		pciaddr_format(&r->addrs[i], addr);
 		if (n && !sysfs_dry_run)

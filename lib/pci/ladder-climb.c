@@ -222,7 +222,8 @@ static void put_back(struct ladder *l, struct ladder_card *card,
 		ladder_step_end(l, card, &step, !lack, lack ? xstrdup(lack) : NULL);
 	if (!sysfs_dry_run && !gone && !l->is_hung)
 		snapshot_forget(&card->snap);
-	if (*result == LADDER_HEALTHY && lack) {
+	if ((*result == LADDER_HEALTHY || *result == LADDER_NONE) && lack) {
+		free(*what);
 		*result = LADDER_CHANGED;
 		*what = TAKE_PTR(lack);
 	}
