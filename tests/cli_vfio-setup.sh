@@ -80,7 +80,7 @@ for id in 10de 10de:22041 10de:220x '10de:2204 '; do
 	expect 64 vfio-setup apply --id "$id"
 	says "not a vendor and device id"
 done
-for module in '' 'a b' ../x; do
+for module in '' 'a b' ../x vfio-pci vfio; do
 	expect 64 vfio-setup apply --gpu 01:00.0 --blacklist "$module"
 done
 newline='a

@@ -190,6 +190,18 @@ static void note_modules(const struct setup_request *request, const struct cards
 	kmodconf_close(k);
 }
 
+static bool is_vfio_module(const char *name)
+{
+	static const char *const modules[] = {
+		"vfio", "vfio_iommu_type1", "vfio_pci", "vfio_pci_core",
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(modules); i++)
+		if (kmodconf_same_name(name, modules[i]))
+			return true;
+	return false;
+}
+
 static int check_blacklist(const struct setup_request *request, const struct cards *cards,
 			   char **error)
 {
@@ -200,6 +212,10 @@ static int check_blacklist(const struct setup_request *request, const struct car
 
 		if (!artifacts_is_module_name(module)) {
 			*error = xasprintf("%s: not the name of a module", module);
+			return -EINVAL;
+		}
+		if (is_vfio_module(module)) {
+			*error = xasprintf("%s: not blacklisted, it is what takes the card", module);
 			return -EINVAL;
 		}
 		user = claims_host_need(cards, module);
