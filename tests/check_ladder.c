@@ -49,6 +49,7 @@ static struct {
 	bool shrinks_gpu;	/* its BAR comes back smaller */
 	bool refuses_override;
 	bool refuses_reset;
+	bool refuses_auto;	/* of power/control */
 	bool is_heedless;	/* a rescan attaches drivers in spite of autoprobe */
 } kernel;
 static volatile sig_atomic_t stopped;
@@ -242,6 +243,9 @@ static int kernel_write(const char *path, const char *value)
 		return 0;
 	}
 	if (strcmp(last, "driver_override") == 0 && kernel.refuses_override)
+		return -EPERM;
+	if (strcmp(last, "control") == 0 && strcmp(value, "auto") == 0 &&
+	    kernel.refuses_auto)
 		return -EPERM;
 	if (strncmp(last, "reset", 5) == 0 && kernel.refuses_reset)
 		return -ENOTTY;
@@ -562,6 +566,19 @@ START_TEST(what_is_not_put_back_is_told)
 }
 END_TEST
 
+/* A rung that does not work is no excuse. */
+START_TEST(what_is_not_put_back_counts_more)
+{
+	_cleanup_free_ char *what = NULL;
+	enum ladder_rung rung;
+
+	build();
+	kernel.refuses_reset = kernel.refuses_auto = true;
+	ck_assert_int_eq(climb("0000:06:00.0", LADDER_OWN, &rung, &what), LADDER_CHANGED);
+	ck_assert_ptr_nonnull(strstr(what, "power/control is \"on\", was \"auto\""));
+}
+END_TEST
+
 /* A mild rung that does not work is followed by the next. */
 START_TEST(next_rung_is_tried)
 {
@@ -689,6 +706,7 @@ int main(void)
 	tcase_add_test(tc, lost_function_is_known_by_the_file);
 	tcase_add_test(tc, changed_card_is_told);
 	tcase_add_test(tc, what_is_not_put_back_is_told);
+	tcase_add_test(tc, what_is_not_put_back_counts_more);
 	tcase_add_test(tc, next_rung_is_tried);
 	tcase_add_test(tc, hanging_write_ends_it);
 	tcase_add_test(tc, other_driver_is_left_alone);
