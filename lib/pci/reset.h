@@ -58,7 +58,7 @@ int reset_list_restore(struct timedwriter *w, const struct pciaddr *addr,
  */
 int reset_function(struct timedwriter *w, const struct pciaddr *addr, const char *method);
 
-/* Has the bridge a reset_subordinate? (Linux 6.13, and Debian 13's 6.12.) */
+/* Has the bridge a reset_subordinate? (Linux 6.13, Debian's newer 6.1 and 6.12.) */
 bool reset_has_subordinate(const struct pciaddr *bridge);
 
 /*
