@@ -205,14 +205,16 @@ static int do_change(const struct opts *o, bool undo)
 	}
 	lock = transaction_lock(&made);
 	if (lock == -EAGAIN) {
-		say("another vfio-setup is at work");
+		say("another vfio-setup is at work, or a command that one began");
 		code = EX_TEMPFAIL;
 	} else if (lock < 0) {
 		errno = -lock;
 		say_errno(MANIFEST_DIR);
 		code = setupreport_exit(lock);
 	} else {
+		hostcmd_keep(lock);
 		code = change(o, undo, &made);
+		hostcmd_keep(0);
 		transaction_unlock(lock, &made);
 	}
 	strlist_done(&made);

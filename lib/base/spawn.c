@@ -120,6 +120,8 @@ static void child_exec(const struct spawn *s, const char *const argv[], int null
 		dup2(out, 2);
 	}
 	close_on_exec_from(3);
+	if (s->opts.keep)
+		fcntl(s->opts.keep, F_SETFD, 0);
 	execv(argv[0], (char *const *)argv);
 	err = errno;
 	if (write(err_fd, &err, sizeof(err)) < 0)

@@ -13,6 +13,7 @@ struct spawn_opts {
 	bool pass;		/* output goes to our own stdout and stderr */
 	void (*line)(const char *line, void *arg);	/* else: told of each line; NULL: output is lost */
 	void *arg;
+	int keep;		/* a lock of ours that the command is to keep open; 0 = none */
 };
 
 struct spawn {			/* one command under way; fields are the module's own */

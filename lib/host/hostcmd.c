@@ -120,11 +120,18 @@ static bool is_pbt(const struct strlist *argv)
 	return name && strcmp(name, "/proxmox-boot-tool") == 0;
 }
 
+static int kept;
+
+void hostcmd_keep(int fd)
+{
+	kept = fd;
+}
+
 int hostcmd_run(const struct strlist *argv)
 {
 	struct esps esps = { 0 };
 	const struct spawn_opts opts = {
-		.pass = !is_pbt(argv), .line = pass_line, .arg = &esps,
+		.pass = !is_pbt(argv), .line = pass_line, .arg = &esps, .keep = kept,
 	};
 	int rc;
 

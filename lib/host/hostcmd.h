@@ -42,6 +42,12 @@ enum { HOSTCMD_SKIPPED = 256 };
 int hostcmd_run(const struct strlist *argv);
 
 /*
+ * Commands run from now on keep this descriptor open: a flock(2) that lasts until
+ * they have ended, though we may be killed. 0 for none.
+ */
+void hostcmd_keep(int fd);
+
+/*
  * The same for one that only tells: each line of its output is added to *lines.
  * -ENOTSUP when commands are not run, -ETIMEDOUT after 60 s.
  */

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/atomicfile.h"
@@ -17,7 +18,11 @@
 #include "host/journal.h"
 #include "host/manifest.h"
 
-enum { JOURNAL_MAX = 16 * 1024 * 1024 };
+enum {
+	JOURNAL_MAX = 16 * 1024 * 1024,
+	LOCK_TRIES = 30,
+	LOCK_EVERY = 100,	/* ms */
+};
 
 static const char *const STATE_PARENTS[] = { "/var", "/var/lib",
 					     "/var/lib/pve-gpu-utils" };
@@ -165,6 +170,19 @@ static bool is_there(const char *path)
 	return access(full, F_OK) == 0;
 }
 
+/* The command of a run that was killed may be about to end: it has the lock, too. */
+static int lock_soon(int fd)
+{
+	for (int tries = LOCK_TRIES; flock(fd, LOCK_EX | LOCK_NB) < 0; tries--) {
+		if (errno != EWOULDBLOCK)
+			return -errno;
+		if (tries == 0)
+			return -EAGAIN;
+		nanosleep(&(struct timespec){ .tv_nsec = LOCK_EVERY * 1000000L }, NULL);
+	}
+	return 0;
+}
+
 /* The folder itself is locked: no file of our own is left when all is undone. */
 static int lock_folder(const char *full)
 {
@@ -183,8 +201,9 @@ static int lock_folder(const char *full)
 		fd = open(full, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (fd < 0)
 			return -errno;
-		if (flock(fd, LOCK_EX | LOCK_NB) < 0)
-			return errno == EWOULDBLOCK ? -EAGAIN : -errno;
+		rc = lock_soon(fd);
+		if (rc < 0)
+			return rc;
 		/* Whoever had it before may have removed it. */
 		if (fstat(fd, &locked) == 0 && stat(full, &there) == 0
 		    && locked.st_ino == there.st_ino && locked.st_dev == there.st_dev)
@@ -233,6 +252,8 @@ void transaction_unlock(int fd, const struct strlist *dirs)
 
 	rmdir(state);
 	remove_empty(dirs);
-	if (fd >= 0)
-		close(fd);
+	if (fd < 0)
+		return;
+	flock(fd, LOCK_UN);	/* whatever a command left running */
+	close(fd);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -162,6 +163,15 @@ static int go_back(struct transaction *t, const struct transaction_report *repor
 	return first ? first : journal_remove();
 }
 
+/* The name of a folder that was just made has to outlast a loss of power, too. */
+static int sync_parent(const char *full)
+{
+	_cleanup_free_ char *parent = xstrndup(full, (size_t)(strrchr(full, '/') - full));
+	_cleanup_close_ int fd = open(*parent ? parent : "/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 || fsync(fd) < 0 ? -errno : 0;
+}
+
 static int make_folders(const struct strlist *dirs,
 			const struct transaction_report *report)
 {
@@ -171,8 +181,11 @@ static int make_folders(const struct strlist *dirs,
 
 		/* Whatever the umask: others' files go there, too. */
 		if (mkdir(full, 0755) == 0 ? chmod(full, 0755) == 0 : errno == EEXIST)
+			rc = sync_parent(full);
+		else
+			rc = -errno;
+		if (rc == 0)
 			continue;
-		rc = -errno;
 		tell_failed(report, dirs->s[i], rc, false);
 		return rc;
 	}
