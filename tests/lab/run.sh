@@ -105,7 +105,10 @@ case $rc in
 	total
 	;;
 esac
-for scenario in $in_full; do
+# One scenario, its counts into a file.
+run_scenario() {
+	passed=0
+	failed=0
 	printf '%s\n' "$scenario"
 	disk=$work/$scenario.qcow2
 	qemu-img create -q -f qcow2 -b "$image/disk.img" -F raw "$disk"
@@ -114,5 +117,31 @@ for scenario in $in_full; do
 	start=$(date +%s)
 	host
 	printf '  %d s\n' $(($(date +%s) - start))
+	printf '%d %d\n' "$passed" "$failed" >"$tmp/$scenario.count"
+}
+# Each machine has one processor: two of them at a time.
+worker() {
+	set +e
+	for scenario in $in_full; do
+		mkdir "$tmp/$scenario.taken" 2>/dev/null || continue
+		(
+			set -e
+			run_scenario
+		) >"$tmp/$scenario.out" 2>&1
+		cat "$tmp/$scenario.out"
+	done
+}
+worker &
+workers=$!
+worker &
+workers="$workers $!"
+# shellcheck disable=SC2086 # two processes
+trap 'kill $workers 2>/dev/null || :; exit 130' INT TERM HUP
+wait
+for scenario in $in_full; do
+	ok=0 bad=1
+	[ ! -e "$tmp/$scenario.count" ] || read -r ok bad <"$tmp/$scenario.count"
+	passed=$((passed + ok))
+	failed=$((failed + bad))
 done
 total
