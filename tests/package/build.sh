@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # build.sh DIR - build the packages from the *.orig.tar.xz and debian/ in DIR, both beside their results
 #
-# The compiler's and debhelper's words go to DIR/build.log, for blhc.
+# DEB_BUILD_OPTIONS counts (nocheck). The compiler's and debhelper's words go to DIR/build.log, for blhc.
 set -eu
 
 cd "$1"
@@ -15,6 +15,6 @@ apt-get -q -y -o Dpkg::Use-Pty=0 --no-install-recommends install build-essential
 apt-get -q -y -o Dpkg::Use-Pty=0 --no-install-recommends build-dep "./$tree"
 cd "$tree"
 rc=0
-DEB_BUILD_OPTIONS="parallel=$(nproc)" dpkg-buildpackage -us -uc >../build.log 2>&1 || rc=$?
+DEB_BUILD_OPTIONS="parallel=$(nproc) ${DEB_BUILD_OPTIONS-}" dpkg-buildpackage -us -uc >../build.log 2>&1 || rc=$?
 cat ../build.log
 exit "$rc"
