@@ -1,8 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# image.sh CACHE OUT - make in OUT the parts of a Debian 13 machine with the
-# package installed: disk.img (ext4), vmlinuz, initrd.img.
+# image.sh CACHE OUT [SCENARIO...] - make in OUT the parts of a Debian 13 machine with
+# the package installed: disk.img (ext4), vmlinuz, initrd.img. For the scenario
+# mdev-boot also mtty.ko, which is on the disk then, or mtty.why: why there is none.
 #
 # CACHE keeps what only Debian decides: the root and the build chroot as tar
 # files, named after the packages in them, so that a change makes new ones.
@@ -17,9 +18,11 @@ suite=trixie
 lab=$(CDPATH='' cd "$(dirname "$0")" && pwd)
 top=$(CDPATH='' cd "$lab/../.." && pwd)
 cache=$1 out=$2
+shift 2
+scenarios=" $* "
 
 root_packages="systemd-sysv,udev,dbus,linux-image-amd64,initramfs-tools,kmod,\
-pciutils,perl-base,procps,util-linux,libinih1,libjansson4,libpci3,libsmartcols1,libkmod2,grub2-common"
+pciutils,perl-base,procps,util-linux,libinih1,libjansson4,libpci3,libsmartcols1,libkmod2,grub2-common,mdevctl"
 
 say() { printf 'image: %s\n' "$*"; }
 
@@ -86,6 +89,19 @@ build_deb() {
 	rm -rf "$root"
 }
 
+# The kernel's sample of a parent of mediated devices, where modprobe finds it.
+add_mtty() {
+	release=$(ls "$root/usr/lib/modules")
+	mkdir "$out/kernel"
+	printf '%s\n' "$release" >"$out/kernel/release"
+	# For its lists of packages.
+	"$lab/small/kernel.sh" "$suite" "$cache" >/dev/null || return
+	mtty=$("$lab/small/mtty.sh" "$suite" "$out/kernel" "$cache") || return
+	mkdir -p "$root/usr/lib/modules/$release/updates" &&
+		cp "$mtty/mtty.ko" "$root/usr/lib/modules/$release/updates/" &&
+		chroot "$root" depmod "$release" && cp "$mtty/mtty.ko" "$out/"
+}
+
 mkdir -p "$cache" "$out"
 if [ -n "${LAB_DEB-}" ]; then
 	cp "$LAB_DEB" "$out/"
@@ -110,6 +126,12 @@ chroot "$root" dpkg -i /usr/lib/lab/pve-gpu-utils.deb >"$out/install.log" 2>&1 |
 	say "the package does not install on Debian 13" >&2
 	exit 1
 }
+case $scenarios in
+*' mdev-boot '*)
+	say "building mtty"
+	add_mtty 2>"$out/mtty.why" || [ -s "$out/mtty.why" ] || echo "mtty cannot be built" >"$out/mtty.why"
+	;;
+esac
 "$lab/machine/install.sh" "$root" "$lab" "$top/tests/pve-sim"
 
 say "packing the disk"

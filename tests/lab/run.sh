@@ -96,7 +96,8 @@ done
 [ "$(id -u)" = 0 ] || skip "only root can make a Debian root and build in it"
 [ "$(uname -m)" = x86_64 ] || skip "the machine is an x86-64 PC, this one is $(uname -m)"
 rc=0
-"$lab/image.sh" "$cache" "$image" || rc=$?
+# shellcheck disable=SC2086 # a list of scenarios
+"$lab/image.sh" "$cache" "$image" $in_full || rc=$?
 case $rc in
 0) ;;
 77) skip "Debian's archive cannot be reached" ;;

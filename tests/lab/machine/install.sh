@@ -15,6 +15,7 @@ cp "$sim/vzdump" "$sim/pvesh" "$sim/ha-manager" "$root/usr/sbin/"
 chmod +x "$root"/usr/lib/pve-sim/* "$root/usr/sbin/vzdump" "$root/usr/sbin/pvesh" "$root/usr/sbin/ha-manager"
 ln -sf ../lab/ct "$root/usr/lib/pve-sim/ct"
 "${CC:-cc}" -O1 -D_GNU_SOURCE -o "$root/usr/lib/lab/kvm" "$sim/kvm.c"
+"${CC:-cc}" -O1 -D_GNU_SOURCE -o "$root/usr/lib/lab/hold" "$lab/small/tools/hold.c"
 mkdir -p "$root/var/lib/vz/dump" "$root/var/log/vzdump" "$root/var/lib/lab"
 
 # /etc/pve as pmxcfs shows it on a node named lab.

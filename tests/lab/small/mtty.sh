@@ -3,7 +3,8 @@
 #
 # mtty.sh SUITE KERNEL CACHE - build mtty, the kernel's own sample of a parent of
 # mediated devices, for the kernel that kernel.sh has put into the folder KERNEL: Debian
-# ships its source alone. Prints the folder of CACHE with mdev.ko and mtty.ko.
+# ships its source alone. Prints the folder of CACHE with mdev.ko and mtty.ko. Where
+# this machine is too old for the kernel's build tools, they run in a root of SUITE.
 #
 # LAB_MIRROR where to fetch Debian from (http://deb.debian.org/debian)
 # Exit 77: it cannot be built here; the reason is on stderr, one line.
@@ -49,10 +50,23 @@ get "linux-kbuild-${release%-amd64}" || get "linux-kbuild-$version" ||
 	cannot "the build tools of $release: $(tail -n 1 "$part/log")"
 dpkg-deb -x "$part"/linux-kbuild-*.deb "$part/root"
 set -- "$part"/root/usr/lib/linux-kbuild-*/tools/objtool/objtool
-! SRCARCH=x86 "$1" 2>&1 | grep -q GLIBC_ ||
-	cannot "the build tools of $release are for a newer Debian than this machine's"
-get "linux-image-$release" "linux-headers-$release" "linux-headers-${release%-amd64}-common" \
-	"linux-source-$version" || cannot "the headers and source of $release: $(tail -n 1 "$part/log")"
+in=
+! SRCARCH=x86 "$1" 2>&1 | grep -q GLIBC_ || in=$part/root
+headers="linux-headers-$release linux-headers-${release%-amd64}-common"
+if [ -n "$in" ]; then
+	newer="the build tools of $release are for a newer Debian than this machine's"
+	command -v mmdebstrap >/dev/null || cannot "$newer (apt-get install mmdebstrap)"
+	[ "$(id -u)" = 0 ] || cannot "$newer, and only root can make one"
+	rm -rf "$in"
+	# shellcheck disable=SC2086 # a mirror may be several words, or none
+	mmdebstrap -q --variant=minbase --include="linux-headers-$release,gcc,make" \
+		"$suite" "$in" ${LAB_MIRROR-} </dev/null >"$part/log" 2>&1 ||
+		cannot "a Debian $suite with the headers of $release: $(tail -n 1 "$part/log")"
+	headers=
+fi
+# shellcheck disable=SC2086 # two words, or none
+get "linux-image-$release" $headers "linux-source-$version" ||
+	cannot "the headers and source of $release: $(tail -n 1 "$part/log")"
 for package in "$part"/linux-[his]*.deb; do
 	dpkg-deb -x "$package" "$part/root"
 done
@@ -65,11 +79,19 @@ done
 tar -C "$part/build" --strip-components=3 -xf "$part/root/usr/src/linux-source-$version.tar.xz" \
 	"linux-source-$version/samples/vfio-mdev/mtty.c"
 echo 'obj-m := mtty.o' >"$part/build/Makefile"
-# The headers are where no installation has put them.
-headers=$part/root/usr/src/linux-headers-$release
-grep -rlI '/usr/src/' "$headers"/Makefile "$headers"/.kernelvariables 2>/dev/null |
-	xargs -r sed -i "s|/usr/src/|$part/root/usr/src/|g"
-make -C "$headers" M="$part/build" CC=gcc modules >"$part/log" 2>&1 || {
+headers=/usr/src/linux-headers-$release
+if [ -n "$in" ]; then
+	mv "$part/build" "$in/build"
+	ln -s root/build "$part/build"
+	set -- chroot "$in" make -C "$headers" M=/build CC=gcc modules
+else
+	# The headers are where no installation has put them.
+	headers=$part/root$headers
+	grep -rlI '/usr/src/' "$headers"/Makefile "$headers"/.kernelvariables 2>/dev/null |
+		xargs -r sed -i "s|/usr/src/|$part/root/usr/src/|g"
+	set -- make -C "$headers" M="$part/build" CC=gcc modules
+fi
+"$@" >"$part/log" 2>&1 || {
 	cp "$part/log" "$cache/mtty-$release.log"
 	cannot "mtty does not build for $release, see $cache/mtty-$release.log"
 }
