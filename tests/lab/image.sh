@@ -96,7 +96,7 @@ add_mtty() {
 	printf '%s\n' "$release" >"$out/kernel/release"
 	# For its lists of packages.
 	"$lab/small/kernel.sh" "$suite" "$cache" >/dev/null || return
-	mtty=$("$lab/small/mtty.sh" "$suite" "$out/kernel" "$cache") || return
+	mtty=$(PVE_GPU_TEST_LONG=1 "$lab/small/mtty.sh" "$suite" "$out/kernel" "$cache") || return
 	mkdir -p "$root/usr/lib/modules/$release/updates" &&
 		cp "$mtty/mtty.ko" "$root/usr/lib/modules/$release/updates/" &&
 		chroot "$root" depmod "$release" && cp "$mtty/mtty.ko" "$out/"

@@ -4,7 +4,8 @@
 # run.sh [SCENARIO...] - both labs under QEMU. The small one (small.sh): Debian's
 # kernels, emulated GPUs, the built programs. The full one: a Debian 13 machine
 # with the package and the simulated qm, pct and vzdump; it loses its power for real.
-# Without operands every scenario of small/scenarios/ and scenarios/. Last line:
+# Without operands every scenario of small/scenarios/ and scenarios/, mdev-boot only
+# when PVE_GPU_TEST_LONG is set. Last line:
 # "N passed, N failed, N skipped", counted in checks. Exit 77: cannot run here.
 #
 # LAB_CACHE  folder that keeps what is made of Debian alone between runs
@@ -64,9 +65,12 @@ boot() {
 
 in_small=
 in_full=
-# "bench" is run by tests/bench/rescan.
+# "bench" is run by tests/bench/rescan; "mdev-boot" takes its time: with the full counts only.
 [ $# -gt 0 ] || for file in "$lab"/small/scenarios/*.sh "$lab"/scenarios/*.sh; do
-	[ "$(basename "$file")" = bench.sh ] || set -- "$@" "$(basename "$file" .sh)"
+	case $(basename "$file" .sh).${PVE_GPU_TEST_LONG:+long} in
+	bench.* | mdev-boot.) ;;
+	*) set -- "$@" "$(basename "$file" .sh)" ;;
+	esac
 done
 for scenario; do
 	if [ -e "$lab/small/scenarios/$scenario.sh" ]; then
