@@ -9,7 +9,7 @@ host() {
 
 machine() {
 	set_up
-	echo 'backup = 450' >/var/lib/pve-sim/guest/101
+	echo 'backup = 1200' >/var/lib/pve-sim/guest/101
 
 	lab_say "the package is installed again in the middle of a backup"
 	in_a_backup dpkg -i /usr/lib/lab/pve-gpu-utils.deb
