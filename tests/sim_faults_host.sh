@@ -57,7 +57,7 @@ disk_full_meanwhile()
 no_quorum_meanwhile()
 {
 	fault_host two-vms "$1"
-	fault_sh "$during"' "simctl fault no-quorum"; when "job-end -" "sleep 1; simctl fault -"; simctl night'
+	fault_sh "$during"' "simctl fault no-quorum"; when "job-end -" "sleep 3; simctl fault -"; simctl night'
 	check 'the guest was down' event 'down qemu/101'
 	check 'why it does not start is said' told 'qemu/101 not started: .*cluster not ready - no quorum'
 	check 'then it is started' told 'qemu/101 started'
