@@ -440,7 +440,7 @@ rung_lab() {
 		LAB_DEB=$1
 		export LAB_DEB
 	}
-	limit=1800
+	limit=2700
 	[ -z "$long" ] || limit=5400
 	check lab $limit "$work/source/tests/lab/run.sh"
 }

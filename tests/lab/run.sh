@@ -48,7 +48,7 @@ boot() {
 	log=$work/$scenario-$1.log
 	rc=0
 	printf '  boot: %s\n' "$1"
-	"$lab/boot.sh" -t "${3:-240}" "$image" "$disk" "$log" "lab.scenario=$scenario" "lab.step=$1" || rc=$?
+	"$lab/boot.sh" -t "${3:-480}" "$image" "$disk" "$log" "lab.scenario=$scenario" "lab.step=$1" || rc=$?
 	ok=$(grep -ac '^lab: ok' "$log") || :
 	bad=$(grep -ac '^lab: FAIL' "$log") || :
 	case $2.$rc in
