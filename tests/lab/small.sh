@@ -76,7 +76,8 @@ root=$tmp/root
 mkdir -p "$root/bin" "$root/dev" "$root/proc" "$root/sys" "$root/run" "$root/lab/scenarios" \
 	"$root/usr/sbin" "$root/usr/bin" "$root/usr/libexec" "$root/etc" "$root/var/lib" "$root/modules"
 cp "$tree"/usr/sbin/* "$root/usr/sbin/"
-cp "$tree"/usr/bin/* "$root/usr/bin/"
+# Not in the package pve-gpu-utils alone.
+[ ! -d "$tree/usr/bin" ] || cp "$tree"/usr/bin/* "$root/usr/bin/"
 cp -r "$tree/usr/libexec/pve-gpu-utils" "$root/usr/libexec/"
 cp "$(command -v busybox)" "$root/bin/busybox"
 for tool in state hold bare; do
