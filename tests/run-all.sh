@@ -188,7 +188,7 @@ count_totals() {
 	}
 	if [ "$2" -ne 0 ]; then
 		count "$2" FAIL "$label: $2 failed"
-		grep -E '^(FAIL|not ok)' "$log" | head -n 20 | sed 's/^/     | /'
+		grep -aE -A 3 '^ *([0-9.]+ )?(FAIL|not ok)' "$log" | head -n 40 | sed 's/^/     | /'
 		show_tail "$log"
 	elif [ "$rc" -ne 0 ] && [ "$rc" -ne 77 ]; then
 		failed "$label: exit code $rc, though it counts no failure" "$log"
@@ -255,10 +255,14 @@ build_asan() {
 	make_source && build_tree asan CFLAGS='-O1 -g -Werror -fsanitize=address,undefined -fno-sanitize-recover=all'
 }
 
-# make_check BUILD PATTERN: run those of automake's TESTS, count what they say.
-make_check() {
-	tests=$(cd "$work/$1" && printf 'include Makefile\nprint-tests:\n\t@echo $(TESTS)\n' |
+# tests_of FOLDER PATTERN: those of automake's TESTS
+tests_of() {
+	(cd "$1" && printf 'include Makefile\nprint-tests:\n\t@echo $(TESTS)\n' |
 		make -s -f - print-tests | tr ' ' '\n' | grep "^$2" | tr '\n' ' ')
+}
+# make_check BUILD PATTERN: run them, count what they say.
+make_check() {
+	tests=$(tests_of "$work/$1" "$2")
 	[ -n "$tests" ] || {
 		skipped "$1: no $2* in this tree"
 		return
@@ -395,7 +399,21 @@ rung_sim() {
 	# With --long every step of the nights is one at which something is killed.
 	limit=900
 	[ -z "$long" ] || limit=7200
-	each_script "$limit" sim "$work/source"/tests/sim_*.sh
+	mkdir "$work/sim-taken"
+	for _ in 1 2; do
+		(
+			trap '[ -z "$running" ] || kill "$running" 2>/dev/null; exit 130' INT TERM HUP
+			for script in "$work/source"/tests/sim_*.sh; do
+				! mkdir "$work/sim-taken/$(basename "$script")" 2>/dev/null ||
+					each_script "$limit" sim "$script"
+			done
+		) &
+		workers="${workers-} $!"
+	done
+	# shellcheck disable=SC2086 # two processes
+	trap 'kill $workers 2>/dev/null; exit 130' INT TERM HUP
+	# shellcheck disable=SC2086 # two processes
+	wait $workers
 }
 
 # What the small lab needs, and the programs that are to run in it.
@@ -484,7 +502,10 @@ rung_package() {
 	mkdir "$pkg"
 	prepare "make dist" 300 sh -ec 'cp -a "$1" "$2/dist" && cd "$2/dist" && ./configure -q && make -s dist &&
 		mkdir "$2/$3" && mv pve-gpu-utils-*.tar.xz "$2/$3/"' sh "$work/source" "$pkg" "$here" || return
-	check "distcheck" 900 make -s -j"$jobs" -C "$pkg/dist" distcheck
+	# The whole of make check runs in three other places.
+	set --
+	[ -n "$long" ] || set -- TESTS="$(tests_of "$pkg/dist" tests/check_)"
+	check "distcheck" 900 make -s -j"$jobs" -C "$pkg/dist" "$@" distcheck
 	(cd "$pkg/$here" && for f in pve-gpu-utils-*.tar.xz; do
 		mv "$f" "$(printf %s "$f" | sed 's/^pve-gpu-utils-/pve-gpu-utils_/; s/\.tar/.orig.tar/')"
 	done && cp -a "$work/source/debian" . && cp -a . "$pkg/$other")
@@ -544,10 +565,11 @@ run_rung() {
 	) || :
 	[ -e "$work/ended-$rung" ] || count 1 FAIL "$rung: broke off"
 }
-# The simulation waits more than it works: it runs beside the roots, when both are asked for.
+# The simulation waits more than it works: it runs beside the roots, when both are asked for,
+# and two of its scripts at a time.
 start_sim_beside() {
 	case " $rungs " in
-	*' roots '*' sim '*) ;;
+	*' roots sim '*) ;;
 	*) return ;;
 	esac
 	# Not two at apt.
