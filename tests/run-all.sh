@@ -29,7 +29,8 @@ Install what the tests need (apt), run the rungs, count. Needs root, Debian 12 o
   bench    speed and downtime, against the limits that were set
   gpu      on a real GPU
 
-  --long   the full counts, piuparts and autopkgtest too
+  --long   the full counts; of the packages the gates too that "package" has alone:
+           tests in both builds, built twice, piuparts, autopkgtest
   --keep   keep builds and Debian roots beside the logs
 END
 }
@@ -60,6 +61,8 @@ for arg; do
 	esac
 done
 [ -n "$rungs" ] || rungs=$all_rungs
+gates=$long
+[ "$rungs" != ' package' ] || gates=1
 
 if command -v pveversion >/dev/null || mountpoint -q /etc/pve 2>/dev/null || [ -e /etc/pve/.version ]; then
 	echo "run-all.sh: this is a Proxmox VE host; the tests stop and start guests: run them elsewhere" >&2
@@ -512,10 +515,12 @@ rung_package() {
 
 	# Of this release the rungs unit and cli tell; a build with tests is the other one's.
 	options=
-	[ -n "$long" ] || options=nocheck
+	[ -n "$gates" ] || options=nocheck
 	check "build on $here" 900 env DEB_BUILD_OPTIONS=$options "$work/source/tests/package/build.sh" "$pkg/$here" && {
 		check "lintian on $here" 300 "$work/source/tests/package/lint.sh" "$pkg/$here"
 		check "hardening and links on $here" 300 "$work/source/tests/package/binaries.sh" "$pkg/$here"
+		[ -z "$gates" ] ||
+			check "built twice on $here" 600 "$work/source/tests/package/reproducible.sh" "$pkg/$here"
 	}
 
 	prepare "root of $other" 600 "$root" make "$other" "$pkg/root-$other" lintian devscripts blhc && {
@@ -523,7 +528,9 @@ rung_package() {
 		check "build on $other" 900 "$root" run "$pkg/root-$other" "/build/package/build.sh" "/build/$other" && {
 			check "lintian on $other" 300 "$root" run "$pkg/root-$other" /build/package/lint.sh "/build/$other"
 			check "hardening and links on $other" 300 "$root" run "$pkg/root-$other" /build/package/binaries.sh "/build/$other"
-			cp -a "$pkg/root-$other/build/$other"/*.deb "$pkg/root-$other/build/$other"/*.changes "$pkg/$other/"
+			[ -z "$gates" ] ||
+				check "built twice on $other" 600 "$root" run "$pkg/root-$other" /build/package/reproducible.sh "/build/$other"
+			find "$pkg/root-$other/build/$other" -maxdepth 1 -type f -exec cp -a {} "$pkg/$other/" \;
 		}
 		rm -rf --one-file-system "$pkg/root-$other"
 	}
@@ -541,14 +548,20 @@ rung_package() {
 		rm -rf --one-file-system "$pkg/plain-$suite"
 	done
 
-	[ -n "$long" ] || return 0
-	need piuparts autopkgtest || return
+	[ -n "$gates" ] || return 0
+	need piuparts || return
 	for suite in "$here" "$other"; do
+		[ -e "$pkg/$suite/build.log" ] || continue
 		# piuparts of Debian 12 takes a lock file of Debian 13's debconf for a left-over.
 		check "piuparts on $suite" 1200 sh -ec 'suite=$1 && shift && exec piuparts -d "$suite" -I "^/var/cache/debconf/tmp.ci" "$@"' \
 			sh "$suite" "$pkg/$suite"/pve-gpu-utils_*.deb "$pkg/$suite"/cuda-ckpt_*.deb
-		prepare "root of $suite for autopkgtest" 600 "$root" make "$suite" "$pkg/test-$suite" apt-utils &&
-			check "autopkgtest on $suite" 1800 autopkgtest -U "$pkg/$suite"/*.changes -- chroot "$pkg/test-$suite"
+		prepare "root of $suite for autopkgtest" 600 "$root" make "$suite" "$pkg/test-$suite" \
+			apt-utils autopkgtest dpkg-dev || continue
+		mkdir "$pkg/test-$suite/build"
+		find "$pkg/$suite" -maxdepth 1 -type f -exec cp -a {} "$pkg/test-$suite/build/" \;
+		check "autopkgtest on $suite" 2700 "$root" run "$pkg/test-$suite" sh -c '
+			exec autopkgtest -U /build/*.changes -- null'
+		sed -n '/@@@@.* summary/,$p' "$(log_name "autopkgtest on $suite")" | sed 1d | sed 's/^/     | /'
 		rm -rf --one-file-system "$pkg/test-$suite"
 	done
 }

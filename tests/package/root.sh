@@ -29,7 +29,12 @@ run)
 		mount --bind "$dir" "$dir"
 		mount -t proc proc "$dir/proc"
 		mount --rbind /dev "$dir/dev"
+		mount --rbind /sys "$dir/sys"
 		[ ! -e /etc/resolv.conf ] || cp -L /etc/resolv.conf "$dir/etc/resolv.conf"
-		PATH=/usr/sbin:/usr/bin:/sbin:/bin exec chroot "$dir" "$@"' sh "$dir" "$@"
+		# No chroot: its "/" would be no mount point, which the simulated host needs.
+		cd "$dir"
+		pivot_root . mnt
+		umount -l /mnt
+		PATH=/usr/sbin:/usr/bin:/sbin:/bin exec "$@"' sh "$dir" "$@"
 	;;
 esac
