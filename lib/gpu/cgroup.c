@@ -126,6 +126,12 @@ static char *pod_uid(const char *part)
 	return uid;
 }
 
+/* The usual ones: ctr's and nerdctl's, and docker's where it makes no path of its own. */
+static bool is_containerd_namespace(const char *part)
+{
+	return strcmp(part, "default") == 0 || strcmp(part, "moby") == 0;
+}
+
 static void claim_container(struct owner *owner, const struct path *p, size_t i,
 			    bool in_pod)
 {
@@ -143,6 +149,10 @@ static void claim_container(struct owner *owner, const struct path *p, size_t i,
 	id = container_id(part);
 	if (id && strcmp(before, "docker") == 0)
 		claim(owner, RANK_CONTAINER, xasprintf("docker/%.*s", ID_SHORT, id));
+	/* "/NAMESPACE/ID": ids of its own clients are any text. */
+	if (i == 1 && is_containerd_namespace(before))
+		claim(owner, RANK_CONTAINER, id ? xasprintf("containerd/%.*s", ID_SHORT, id)
+						: xasprintf("containerd/%s", part));
 }
 
 static void claim_guest(struct owner *owner, const struct path *p, size_t i)
@@ -158,7 +168,7 @@ static void claim_guest(struct owner *owner, const struct path *p, size_t i)
 		claim(owner, RANK_GUEST, xasprintf("qemu/%.*s", (int)len - 6, part));
 	else if (i == 1 && strcmp(before, "lxc") == 0)
 		claim(owner, RANK_GUEST, xasprintf("lxc/%s", part));
-	else if (starts_with(part, "lxc.payload.") && part[12])
+	else if (i == 0 && starts_with(part, "lxc.payload.") && part[12])
 		claim(owner, RANK_GUEST, xasprintf("lxc/%s", part + 12));
 }
 

@@ -8,7 +8,7 @@
 
 /*
  * Owner of a process: "qemu/100", "lxc/200", "docker/0123456789ab", "podman/…",
- * "pod/UID", "unit/ollama.service", or "-" when the cgroup says nothing.
+ * "containerd/ID", "pod/UID", "unit/ollama.service", or "-" when the cgroup says nothing.
  * A guest wins over a container in it, the innermost container over its unit.
  * Source: qemu-server, QemuServer/CGroup.pm; pve-container, LXC.pm; systemd.slice(5);
  * the layouts that docker, podman and kubelet make.

@@ -7,6 +7,10 @@
 #include "gpu/cgroup.h"
 #include "gpu/gpuproc.h"
 #include "gpu/procfd.h"
+#include "gpu/procmaps.h"
+
+/* CUDA's driver library: its name on disk has the driver's version. */
+#define CUDA_LIBRARY "libcuda.so"
 
 static bool has_node(const struct gpuproc *p, const char *path)
 {
@@ -20,6 +24,17 @@ static void add_node(struct gpuproc *p, const char *path)
 {
 	p->nodes = xreallocarray(p->nodes, p->n_nodes + 1, sizeof(*p->nodes));
 	p->nodes[p->n_nodes++] = xstrdup(path);
+}
+
+static int compare_row(const void *path, const void *node)
+{
+	return strcmp(path, ((const struct gpunode *)node)->path);
+}
+
+static bool is_row(const struct gpunodes *nodes, const char *path)
+{
+	return nodes->n && bsearch(path, nodes->nodes, nodes->n, sizeof(*nodes->nodes),
+				   compare_row);
 }
 
 static void add_addrs(struct gpuproc *p, const struct gpunodes *nodes, const char *path)
@@ -51,6 +66,7 @@ static void proc_done(struct gpuproc *p)
 	for (size_t i = 0; i < p->n_nodes; i++)
 		free(p->nodes[i]);
 	free(p->nodes);
+	free(p->cuda);
 }
 
 struct search {
@@ -64,7 +80,7 @@ static void see_file(const struct procfd *file, void *arg)
 	struct search *s = arg;
 	struct gpuproc *p = s->n ? &s->procs[s->n - 1] : NULL;
 
-	if (!gpunode_is_gpu_path(file->target))
+	if (!gpunode_is_gpu_path(file->target) && !is_row(s->nodes, file->target))
 		return;
 	if (!p || p->pid != file->pid) {
 		s->procs = xgrow(s->procs, s->n, &s->room, sizeof(*s->procs));
@@ -80,7 +96,8 @@ static void see_file(const struct procfd *file, void *arg)
 /* Who it is; false when it has ended meanwhile. */
 static bool complete(struct gpuproc *p)
 {
-	qsort(p->nodes, p->n_nodes, sizeof(*p->nodes), compare_text);
+	if (p->n_nodes)
+		qsort(p->nodes, p->n_nodes, sizeof(*p->nodes), compare_text);
 	if (p->n_addrs)
 		qsort(p->addrs, p->n_addrs, sizeof(*p->addrs), pciaddr_compare);
 	return cgroup_owner(p->pid, &p->owner) >= 0 && procfd_comm(p->pid, p->comm) >= 0;
@@ -112,6 +129,46 @@ int gpuproc_list(const struct gpunodes *nodes, struct gpuproc **procs, size_t *n
 	*procs = s.procs;
 	*n = kept;
 	return 0;
+}
+
+struct cuda_search {
+	struct gpuproc *procs;	/* owned; n_known of them sorted, then new ones */
+	size_t n_known, n, room;
+};
+
+static void see_process(pid_t pid, void *arg)
+{
+	struct cuda_search *s = arg;
+	struct gpuproc *p = NULL, new = { .pid = pid };
+
+	if (s->n_known)
+		p = bsearch(&new, s->procs, s->n_known, sizeof(new), compare_pid);
+	/* Gone meanwhile, or not ours to look at: nothing to say of it. */
+	if (procmaps_library(pid, CUDA_LIBRARY, &new.cuda) < 0 || !new.cuda)
+		return;
+	if (p) {
+		free(p->cuda);
+		p->cuda = new.cuda;
+		return;
+	}
+	if (!complete(&new)) {
+		proc_done(&new);
+		return;
+	}
+	s->procs = xgrow(s->procs, s->n, &s->room, sizeof(*s->procs));
+	s->procs[s->n++] = new;
+}
+
+int gpuproc_add_cuda(struct gpuproc **procs, size_t *n)
+{
+	struct cuda_search s = { .procs = *procs, .n_known = *n, .n = *n, .room = *n };
+	int rc = procfd_each_process(see_process, &s);
+
+	if (s.n)
+		qsort(s.procs, s.n, sizeof(*s.procs), compare_pid);
+	*procs = s.procs;
+	*n = s.n;
+	return rc;
 }
 
 void gpuproc_free(struct gpuproc *procs, size_t n)
