@@ -14,21 +14,23 @@
 #include "gpu/cgroup.h"
 #include "gpu/gpunode.h"
 #include "gpu/gpuproc.h"
+#include "gpu/vfionode.h"
 
 static const struct record_field fields[] = {
 	{ "pid", RECORD_NUMBER }, { "comm", RECORD_STRING }, { "addr", RECORD_STRING },
-	{ "nodes", RECORD_STRING }, { "owner", RECORD_STRING },
+	{ "nodes", RECORD_STRING }, { "owner", RECORD_STRING }, { "cuda", RECORD_STRING },
 };
 
 static void usage(FILE *out)
 {
 	fputs("Usage: gpu-procs [-0Hjr] [-o LIST] [-g GUEST | -c ID] [ADDR...]\n"
-	      "List processes that have a GPU's device node open; exit 1 for none.\n\n"
+	      "List processes that have a GPU's device node open or CUDA's driver library\n"
+	      "mapped, and whose they are; exit 1 for none.\n\n"
 	      "  -0, --null           end records with NUL, not newline\n"
 	      "  -H, --header         begin with the names of the fields\n"
 	      "  -R, --root=DIR       use DIR as the system root\n"
 	      "  -c, --container=ID   only processes of this container\n"
-	      "  -g, --guest=GUEST    only processes of this guest (qemu/100, lxc/200)\n"
+	      "  -g, --guest=GUEST    only processes of this guest (qemu/100, lxc/200, 100)\n"
 	      "  -j, --json           print one JSON object a line\n"
 	      "  -o, --output=LIST    print these fields, in this order\n"
 	      "  -q, --quiet          no warnings\n"
@@ -54,9 +56,18 @@ static bool uses(const struct gpuproc *p, const struct filter *f)
 	return f->n_addrs == 0;
 }
 
+/* A bare VMID is that of a VM or a container: no two guests have the same. */
+static bool is_of_guest(const struct gpuproc *p, const char *guest)
+{
+	const char *vmid = strncmp(p->owner, "qemu/", 5) == 0 ? p->owner + 5
+			: strncmp(p->owner, "lxc/", 4) == 0 ? p->owner + 4 : NULL;
+
+	return vmid && strcmp(guest, strchr(guest, '/') ? p->owner : vmid) == 0;
+}
+
 static bool is_wanted(const struct gpuproc *p, const struct filter *f)
 {
-	if (f->guest && strcmp(f->guest, p->owner) != 0)
+	if (f->guest && !is_of_guest(p, f->guest))
 		return false;
 	if (f->container && !cgroup_is_in_container(p->pid, f->container))
 		return false;
@@ -83,7 +94,7 @@ static void put(struct record_writer *w, const struct gpuproc *p)
 	for (size_t i = 0; i < p->n_nodes; i++)
 		nodes = join(nodes, p->nodes[i]);
 	record_put(w, (const char *const[]){ pid, p->comm, addrs, nodes,
-		   strcmp(p->owner, "-") == 0 ? NULL : p->owner });
+		   strcmp(p->owner, "-") == 0 ? NULL : p->owner, p->cuda });
 }
 
 /* EX_OK, 1 when nothing matched, or another exit code. */
@@ -95,7 +106,11 @@ static int list(struct record_writer *w, const struct filter *f)
 	int rc = gpunodes_read(&nodes);
 
 	if (rc == 0)
+		rc = vfionode_add(&nodes);
+	if (rc == 0)
 		rc = gpuproc_list(&nodes, &procs, &n);
+	if (rc == 0)
+		rc = gpuproc_add_cuda(&procs, &n);
 	for (size_t i = 0; rc == 0 && i < n; i++) {
 		if (!is_wanted(&procs[i], f))
 			continue;
@@ -114,13 +129,16 @@ static int list(struct record_writer *w, const struct filter *f)
 	return shown ? EX_OK : 1;
 }
 
-/* A guest as cgroup_owner() writes it; a bare VMID names no kind. */
+/* A guest as cgroup_owner() writes it, or a VMID. */
 static bool is_guest(const char *text)
 {
+	size_t digits = strspn(text, "0123456789");
 	const char *vmid = strncmp(text, "qemu/", 5) == 0 ? text + 5
 			: strncmp(text, "lxc/", 4) == 0 ? text + 4 : NULL;
 
-	return vmid && *vmid && !strchr(vmid, '/');
+	if (!vmid)
+		return digits >= 3 && digits <= 9 && !text[digits] && *text != '0';
+	return *vmid && !strchr(vmid, '/');
 }
 
 static int parse_operands(struct filter *f, char **operands)
@@ -138,7 +156,7 @@ static int parse_operands(struct filter *f, char **operands)
 		return msg_usage_error();
 	}
 	if (f->guest && !is_guest(f->guest)) {
-		say("%s: not a guest (qemu/100, lxc/200)", f->guest);
+		say("%s: not a guest (qemu/100, lxc/200, 100)", f->guest);
 		return msg_usage_error();
 	}
 	if (f->container && !*f->container) {

@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "testroot.h"
+
+#include "base/cleanup.h"
+#include "gpu/gpuproc.h"
+#include "gpu/procmaps.h"
+#include "gpu/vfionode.h"
+
+#define AT "7f1200000000-7f1201a00000 r-xp 00000000 00:2f 77 "
+
+static const struct {
+	const char *maps, *library;
+} mapped[] = {
+	{ AT "/usr/lib/libcuda.so\n", "libcuda.so" },
+	{ AT "      /usr/lib/x86_64-linux-gnu/libcuda.so.1\n", "libcuda.so.1" },
+	{ AT "/usr/lib/libcuda.so.580.65.06", "libcuda.so.580.65.06" },
+	{ AT "/usr/lib/libcuda.so.580.65.06 (deleted)\n", "libcuda.so.580.65.06" },
+	{ AT "/a b/libcuda.so.1\n", "libcuda.so.1" },
+	{ AT "/bin/sh\n" AT "\n" AT "[heap]\n" AT "/libcuda.so.1\n" AT "/bin/x\n", "libcuda.so.1" },
+	{ AT "/usr/lib/libcudart.so.12\n", NULL },
+	{ AT "/usr/lib/libcuda.so.\n", NULL },
+	{ AT "/usr/lib/libcuda.sock\n", NULL },
+	{ AT "/usr/lib/mylibcuda.so.1\n", NULL },
+	{ AT "/usr/lib/libcuda.so.1/x\n", NULL },
+	{ AT "libcuda.so.1\n", NULL },		/* no path */
+	{ "libcuda.so.1\n", NULL },
+	{ "/libcuda.so.1\n", NULL },
+	{ "\n\n", NULL },
+	{ "", NULL },
+};
+
+START_TEST(libraries)
+{
+	char *library;
+
+	testroot_file("/proc/42/maps", mapped[_i].maps);
+	ck_assert_int_eq(procmaps_library(42, "libcuda.so", &library), 0);
+	if (mapped[_i].library)
+		ck_assert_str_eq(library, mapped[_i].library);
+	else
+		ck_assert_ptr_null(library);
+	free(library);
+}
+END_TEST
+
+START_TEST(no_process)
+{
+	char *library;
+
+	ck_assert_int_eq(procmaps_library(42, "libcuda.so", &library), -ENOENT);
+	ck_assert_ptr_null(library);
+}
+END_TEST
+
+/* This very process: it has libc, and the kernel's own form of the file. */
+START_TEST(real_process)
+{
+	char *library;
+
+	root_set("");
+	ck_assert_int_eq(procmaps_library(getpid(), "libc.so", &library), 0);
+	ck_assert_str_eq(library, "libc.so.6");
+	free(library);
+	ck_assert_int_eq(procmaps_library(getpid(), "libcuda.so", &library), 0);
+	ck_assert_ptr_null(library);
+}
+END_TEST
+
+static void put_process(int pid, const char *cgroup, const char *maps)
+{
+	char *path = xasprintf("/proc/%d/comm", pid);
+
+	testroot_file(path, "job\n");
+	free(path);
+	path = xasprintf("/proc/%d/cgroup", pid);
+	testroot_file(path, cgroup);
+	free(path);
+	path = xasprintf("/proc/%d/maps", pid);
+	testroot_file(path, maps);
+	free(path);
+}
+
+START_TEST(with_and_without_nodes)
+{
+	struct gpunodes none = { 0 };
+	struct gpuproc *procs;
+	size_t n;
+
+	put_process(50, "0::/lxc/200/ns\n", AT "/libcuda.so.1\n");
+	put_process(7, "0::/a.service\n", AT "/libcuda.so.570\n");
+	put_process(60, "0::/b.service\n", AT "/libc.so.6\n");
+	testroot_file("/proc/8/maps", AT "/libcuda.so.1\n");	/* ended meanwhile */
+	testroot_link("/proc/50/fd/3", "/dev/nvidia0");
+	testroot_link("/proc/60/fd/3", "/dev/nvidia0");
+	ck_assert_int_eq(gpuproc_list(&none, &procs, &n), 0);
+	ck_assert_uint_eq(n, 2);
+	ck_assert_ptr_null(procs[0].cuda);
+	ck_assert_int_eq(gpuproc_add_cuda(&procs, &n), 0);
+	ck_assert_uint_eq(n, 3);
+	ck_assert_int_eq(procs[0].pid, 7);
+	ck_assert_str_eq(procs[0].cuda, "libcuda.so.570");
+	ck_assert_str_eq(procs[0].owner, "unit/a.service");
+	ck_assert_uint_eq(procs[0].n_nodes, 0);
+	ck_assert_int_eq(procs[1].pid, 50);
+	ck_assert_str_eq(procs[1].cuda, "libcuda.so.1");
+	ck_assert_uint_eq(procs[1].n_nodes, 1);
+	ck_assert_int_eq(procs[2].pid, 60);
+	ck_assert_ptr_null(procs[2].cuda);
+	/* Asked again: the same. */
+	ck_assert_int_eq(gpuproc_add_cuda(&procs, &n), 0);
+	ck_assert_uint_eq(n, 3);
+	gpuproc_free(procs, n);
+}
+END_TEST
+
+#define UUID "4b20d080-1b54-4048-85b3-a6a62d165c01"
+
+START_TEST(vfio_nodes)
+{
+	static const struct {
+		const char *path, *addr;
+	} want[] = {
+		{ "/dev/kfd", "0000:09:00.0" },
+		{ "/dev/vfio/12", "0000:01:00.0" },
+		{ "/dev/vfio/27", "0000:03:00.0" },
+		{ "/dev/vfio/devices/vfio3", "0000:01:00.0" },
+		{ "/dev/vfio/devices/vfio4", "0000:03:00.0" },
+		{ "/dev/zzz", "0000:09:00.0" },
+	};
+	struct gpunodes g = { .nodes = xcalloc(2, sizeof(*g.nodes)), .n = 2 };
+
+	g.nodes[0] = (struct gpunode){ xstrdup("/dev/zzz"), { .bus = 9 } };
+	g.nodes[1] = (struct gpunode){ xstrdup("/dev/kfd"), { .bus = 9 } };
+	for (int i = 1; i <= 3; i++) {
+		char addr[16];
+
+		snprintf(addr, sizeof(addr), "0000:%02x:00.0", i);
+		testroot_function(addr);
+		/* 1 is a display, 2 a network card, 3 an accelerator without a group */
+		testroot_attribute(addr, "class", i == 1 ? "0x030000\n" :
+				   i == 2 ? "0x020000\n" : "0x120000\n");
+		testroot_attribute(addr, "vendor", "0x10de\n");
+		testroot_attribute(addr, "device", "0x1234\n");
+	}
+	testroot_group("0000:01:00.0", 12);
+	testroot_group("0000:02:00.0", 13);
+	testroot_dir("/sys/devices/pci0000:00/0000:01:00.0/vfio-dev/vfio3");
+	testroot_dir("/sys/devices/pci0000:00/0000:02:00.0/vfio-dev/vfio9");
+	testroot_dir("/sys/devices/pci0000:00/0000:03:00.0/" UUID "/vfio-dev/vfio4");
+	testroot_link("/sys/bus/mdev/devices/" UUID,
+		      "../../../devices/pci0000:00/0000:03:00.0/" UUID);
+	testroot_link("/sys/devices/pci0000:00/0000:03:00.0/" UUID "/iommu_group",
+		      "../../../../kernel/iommu_groups/27");
+	ck_assert_int_eq(vfionode_add(&g), 0);
+	ck_assert_uint_eq(g.n, ARRAY_SIZE(want));
+	for (size_t i = 0; i < g.n; i++) {
+		char text[PCIADDR_STRLEN];
+
+		ck_assert_str_eq(g.nodes[i].path, want[i].path);
+		ck_assert_str_eq(pciaddr_format(&g.nodes[i].addr, text), want[i].addr);
+	}
+	gpunodes_done(&g);
+}
+END_TEST
+
+START_TEST(no_vfio)
+{
+	struct gpunodes g = { 0 };
+
+	ck_assert_int_eq(vfionode_add(&g), 0);
+	ck_assert_uint_eq(g.n, 0);
+	gpunodes_done(&g);
+}
+END_TEST
+
+int main(void)
+{
+	Suite *suite = suite_create("gpuproc");
+	TCase *tcase = tcase_create("gpuproc");
+
+	tcase_add_checked_fixture(tcase, testroot_setup, testroot_teardown);
+	tcase_add_loop_test(tcase, libraries, 0, ARRAY_SIZE(mapped));
+	tcase_add_test(tcase, no_process);
+	tcase_add_test(tcase, real_process);
+	tcase_add_test(tcase, with_and_without_nodes);
+	tcase_add_test(tcase, vfio_nodes);
+	tcase_add_test(tcase, no_vfio);
+	suite_add_tcase(suite, tcase);
+	return testroot_run(suite);
+}
