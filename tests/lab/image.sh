@@ -7,7 +7,8 @@
 #
 # CACHE keeps what only Debian decides: the root and the build chroot as tar
 # files, named after the packages in them, so that a change makes new ones.
-# LAB_DEB    install this pve-gpu-utils .deb instead of building one
+# LAB_DEB    install this pve-gpu-utils .deb instead of building one; for the scenario
+#            criu its folder has to have the cuda-ckpt .deb too
 # LAB_MIRROR where to fetch Debian from, as mmdebstrap's last operand
 # Exit 77: Debian's archive cannot be reached.
 set -eu
@@ -23,6 +24,10 @@ scenarios=" $* "
 
 root_packages="systemd-sysv,udev,dbus,linux-image-amd64,initramfs-tools,kmod,\
 pciutils,perl-base,procps,util-linux,libinih1,libjansson4,libpci3,libsmartcols1,libkmod2,grub2-common,mdevctl"
+
+case $scenarios in
+*' criu '*) root_packages="$root_packages,criu,containerd,runc" ;;
+esac
 
 say() { printf 'image: %s\n' "$*"; }
 
@@ -85,7 +90,7 @@ build_deb() {
 		say "the package does not build on Debian 13 (whole log: $out/build.log)" >&2
 		return 1
 	}
-	mv "$root"/src/pve-gpu-utils_*.deb "$out/"
+	mv "$root"/src/pve-gpu-utils_*.deb "$root"/src/cuda-ckpt_*.deb "$out/"
 	rm -rf "$root"
 }
 
@@ -105,6 +110,9 @@ add_mtty() {
 mkdir -p "$cache" "$out"
 if [ -n "${LAB_DEB-}" ]; then
 	cp "$LAB_DEB" "$out/"
+	case $scenarios in
+	*' criu '*) cp "${LAB_DEB%/*}"/cuda-ckpt_*.deb "$out/" ;;
+	esac
 else
 	say "building the package on Debian 13"
 	build_deb
@@ -126,6 +134,14 @@ chroot "$root" dpkg -i /usr/lib/lab/pve-gpu-utils.deb >"$out/install.log" 2>&1 |
 	say "the package does not install on Debian 13" >&2
 	exit 1
 }
+case $scenarios in
+*' criu '*)
+	cp "$out"/cuda-ckpt_*.deb "$root/usr/lib/lab/cuda-ckpt.deb"
+	chroot "$root" dpkg -i /usr/lib/lab/cuda-ckpt.deb >>"$out/install.log" 2>&1
+	"$top/tests/fakecuda/build.sh" "$root/usr/lib/lab/fakecuda"
+	ln -sfn /dev/null "$root/etc/systemd/system/containerd.service"
+	;;
+esac
 case $scenarios in
 *' mdev-boot '*)
 	say "building mtty"
