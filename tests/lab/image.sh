@@ -4,6 +4,7 @@
 # image.sh CACHE OUT [SCENARIO...] - make in OUT the parts of a Debian 13 machine with
 # the package installed: disk.img (ext4), vmlinuz, initrd.img. For the scenario
 # mdev-boot also mtty.ko, which is on the disk then, or mtty.why: why there is none.
+# For lxc the lab's own NVIDIA driver on the disk, or nvidia.why.
 #
 # CACHE keeps what only Debian decides: the root and the build chroot as tar
 # files, named after the packages in them, so that a change makes new ones.
@@ -27,6 +28,9 @@ pciutils,perl-base,procps,util-linux,libinih1,libjansson4,libpci3,libsmartcols1,
 
 case $scenarios in
 *' criu '*) root_packages="$root_packages,criu,containerd,runc" ;;
+esac
+case $scenarios in
+*' lxc '*) root_packages="$root_packages,lxc,uidmap,busybox-static" ;;
 esac
 
 say() { printf 'image: %s\n' "$*"; }
@@ -107,6 +111,24 @@ add_mtty() {
 		chroot "$root" depmod "$release" && cp "$mtty/mtty.ko" "$out/"
 }
 
+# The modules of nvidia/ where modprobe finds them.
+add_nvidia() {
+	release=$(ls "$root/usr/lib/modules")
+	modules=$cache/nvidia-$release-$(cat "$lab"/nvidia/* | cksum | cut -d' ' -f1)
+	if [ ! -e "$modules" ]; then
+		tar=$(tarball headers "linux-headers-$release,gcc,make") || return
+		headers=$out/headers
+		mkdir "$headers" && tar -C "$headers" -xf "$tar" && mkdir "$headers/build" &&
+			cp "$lab"/nvidia/* "$headers/build/" &&
+			chroot "$headers" make -s -C "/usr/src/linux-headers-$release" M=/build modules >&2 &&
+			mkdir "$modules.part.$$" && cp "$headers"/build/*.ko "$modules.part.$$/" &&
+			mv "$modules.part.$$" "$modules" || return
+		rm -rf "$headers"
+	fi
+	mkdir -p "$root/usr/lib/modules/$release/updates" &&
+		cp "$modules"/*.ko "$root/usr/lib/modules/$release/updates/" && chroot "$root" depmod "$release"
+}
+
 mkdir -p "$cache" "$out"
 if [ -n "${LAB_DEB-}" ]; then
 	cp "$LAB_DEB" "$out/"
@@ -146,6 +168,14 @@ case $scenarios in
 *' mdev-boot '*)
 	say "building mtty"
 	add_mtty 2>"$out/mtty.why" || [ -s "$out/mtty.why" ] || echo "mtty cannot be built" >"$out/mtty.why"
+	;;
+esac
+case $scenarios in
+*' lxc '*)
+	say "building the lab's NVIDIA driver"
+	add_nvidia 2>"$out/nvidia.log" || {
+		echo "the lab's NVIDIA driver cannot be built: $(tail -n 1 "$out/nvidia.log")" >"$out/nvidia.why"
+	}
 	;;
 esac
 "$lab/machine/install.sh" "$root" "$lab" "$top/tests/pve-sim"

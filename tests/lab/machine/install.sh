@@ -37,7 +37,7 @@ for unit in serial-getty@ttyS0.service getty@tty1.service systemd-logind.service
 	modprobe@.service sys-kernel-debug.mount sys-kernel-tracing.mount \
 	sys-kernel-config.mount sys-fs-fuse-connections.mount dev-mqueue.mount \
 	dev-hugepages.mount e2scrub_reap.service fstrim.timer apt-daily.timer \
-	apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer; do
+	lxc.service lxc-net.service lxc-monitord.service apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer; do
 	ln -sfn /dev/null "$root/etc/systemd/system/$unit"
 done
 for unit in pve-guests lab-step; do
