@@ -19,7 +19,7 @@ Install what the tests need (apt), run the rungs, count. Needs root, Debian 12 o
 
   unit     libcheck programs: gcc, ASan + UBSan, clang; warnings are errors
   cli      the programs on text fixtures, plain and with ASan + UBSan
-  static   shellcheck, checkbashisms, mandoc, cppcheck, gcc -fanalyzer
+  static   shellcheck, checkbashisms, mandoc, cppcheck, clang-tidy, gcc -fanalyzer
   package  distcheck, both packages on Debian 12 and 13, lintian, install to purge
   roots    vfio-setup in Debian 12 and 13 roots with real GRUB, initramfs-tools and kmod;
            the same cases by mdevctl and by ours
@@ -332,7 +332,7 @@ scripts() { # PATTERN-OF-SHELL
 }
 
 rung_static() {
-	need shellcheck devscripts mandoc cppcheck && make_source || return
+	need shellcheck devscripts mandoc cppcheck clang-tidy && make_source || return
 	scripts 'sh|bash|dash' >"$work/scripts"
 	scripts 'sh|dash' >"$work/sh-scripts"
 	cd "$work/source" || return
@@ -356,6 +356,9 @@ rung_static() {
 	check "gcc -fanalyzer" 1200 sh -ec 'mkdir ../analyzer && cd ../analyzer &&
 		../source/configure -q \
 			CFLAGS="-O1 -fanalyzer -Werror -Wno-analyzer-fd-leak -Wno-analyzer-deref-before-check" && make -s -k -j'"$jobs"
+	check "clang-tidy" 900 sh -ec 'find lib utils -name "*.c" | xargs -P "$1" -n 8 sh -c '\''
+		exec clang-tidy --quiet "$@" -- -std=gnu11 -D_GNU_SOURCE -Ilib -include ../analyzer/config.h \
+			-DLIBEXECDIR=\"\" $(pkg-config --cflags smartcols libpci libkmod jansson inih)'\'' sh' sh "$jobs"
 }
 
 # Programs and data where the package puts them, for tests that want them so.

@@ -291,7 +291,7 @@ static void take_output(struct spawn *s, bool last)
 		return;
 	for (;;) {
 		if (s->room < s->len + LINE_MAX_LEN + 1) {
-			s->room = s->len + 2 * LINE_MAX_LEN;
+			s->room = s->len + 2 * (size_t)LINE_MAX_LEN;
 			s->text = xreallocarray(s->text, s->room, 1);
 		}
 		n = s->memory ? pread(s->out, s->text + s->len, LINE_MAX_LEN, at)

@@ -164,7 +164,7 @@ static void start_overdue(const struct restart_opts *opts)
 	o.overdue_only = true;
 	restart_run(&f, &o, &result);
 	if (result.failed)
-		not_before = spawn_now() + TRY_EVERY_MAX * 1000;
+		not_before = spawn_now() + TRY_EVERY_MAX * 1000L;
 }
 
 static bool is_empty(const char *path)
@@ -262,7 +262,7 @@ static bool look_after(pid_t worker, struct restart_opts *o, int64_t ended, int6
 	if (hook == -EAGAIN)
 		return false;
 	if (is_settled())
-		return spawn_now() >= ended + LINGER * 1000;
+		return spawn_now() >= ended + LINGER * 1000L;
 	if (!*until)
 		*until = spawn_now() + (int64_t)o->config->max_wait * 60000;
 	o->last = spawn_now() >= *until;
