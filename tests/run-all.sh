@@ -172,6 +172,12 @@ check() {
 	fi
 	return "$rc"
 }
+is_asked() { # RUNG
+	case " $rungs " in
+	*" $1 "*) ;;
+	*) return 1 ;;
+	esac
+}
 # A step that is no test: it counts when it fails.
 prepare() {
 	preparing=1
@@ -196,6 +202,22 @@ count_totals() {
 	elif [ "$rc" -ne 0 ] && [ "$rc" -ne 77 ]; then
 		failed "$label: exit code $rc, though it counts no failure" "$log"
 	fi
+}
+
+# side_by_side FUNCTION WORD WORD: the function with each word, at the same time
+side_by_side() {
+	pair=
+	for word in "$2" "$3"; do
+		(
+			trap '[ -z "$running" ] || kill "$running" 2>/dev/null; exit 130' INT TERM HUP
+			"$1" "$word"
+		) &
+		pair="$pair $!"
+	done
+	# shellcheck disable=SC2086 # two processes
+	trap 'kill $pair 2>/dev/null; exit 130' INT TERM HUP
+	# shellcheck disable=SC2086 # two processes
+	wait $pair
 }
 
 # --- what is needed -------------------------------------------------------
@@ -317,7 +339,10 @@ rung_unit() {
 
 rung_cli() {
 	need strace
-	build_plain && make_check plain tests/cli_
+	# In a whole run the build of the package for the other release has them as they are shipped.
+	if [ -n "$long" ] || ! is_asked package; then
+		build_plain && make_check plain tests/cli_
+	fi
 	build_asan && make_check asan tests/cli_
 }
 
@@ -406,20 +431,13 @@ rung_sim() {
 	limit=900
 	[ -z "$long" ] || limit=7200
 	mkdir "$work/sim-taken"
-	for _ in 1 2; do
-		(
-			trap '[ -z "$running" ] || kill "$running" 2>/dev/null; exit 130' INT TERM HUP
-			for script in "$work/source"/tests/sim_*.sh; do
-				! mkdir "$work/sim-taken/$(basename "$script")" 2>/dev/null ||
-					each_script "$limit" sim "$script"
-			done
-		) &
-		workers="${workers-} $!"
+	side_by_side sim_scripts 1 2
+}
+sim_scripts() {
+	for script in "$work/source"/tests/sim_*.sh; do
+		! mkdir "$work/sim-taken/$(basename "$script")" 2>/dev/null ||
+			each_script "$limit" sim "$script"
 	done
-	# shellcheck disable=SC2086 # two processes
-	trap 'kill $workers 2>/dev/null; exit 130' INT TERM HUP
-	# shellcheck disable=SC2086 # two processes
-	wait $workers
 }
 
 # What the small lab needs, and the programs that are to run in it.
@@ -433,21 +451,25 @@ lab_needs() {
 	export LAB_TREE LAB_CACHE LAB_MIRROR
 }
 
+roots() { # SUITE
+	suite=$1
+	set -- "$work/package/$suite"/pve-gpu-utils_*.deb
+	if [ ! -e "$1" ]; then
+		[ "$suite" = "$here" ] || {
+			skipped "roots $suite: there is no package (run the rung package before)"
+			return
+		}
+		installed_tree || return
+		set -- "$work/installed"
+	fi
+	check "roots $suite" 900 "$work/source/tests/roots/run.sh" "$suite" "$1"
+}
 rung_roots() {
 	# shellcheck disable=SC2086 # a list of packages
 	need $roots_needs || return
-	for suite in "$here" "$other"; do
-		set -- "$work/package/$suite"/pve-gpu-utils_*.deb
-		if [ ! -e "$1" ]; then
-			[ "$suite" = "$here" ] || {
-				skipped "roots $suite: there is no package (run the rung package before)"
-				continue
-			}
-			installed_tree || return
-			set -- "$work/installed"
-		fi
-		check "roots $suite" 900 "$work/source/tests/roots/run.sh" "$suite" "$1"
-	done
+	# What the one falls back on is not to be made twice.
+	[ -e "$work/package/$here" ] || installed_tree || return
+	side_by_side roots "$here" "$other"
 	build_plain || return
 	check "mdevctl beside mdev-ls, mdev-mk, mdev-rm" 900 env "PATH=$work/plain/utils:$PATH" \
 		"$work/source/tests/roots/mdevctl.sh"
@@ -500,6 +522,21 @@ rung_gpu() {
 	fi
 }
 
+lifecycle() { # SUITE
+	set -- "$1" "$pkg/$1"/*.deb
+	[ -e "$2" ] || {
+		skipped "install, remove and purge on $1: there is no package"
+		return
+	}
+	prepare "second root of $1" 600 "$root" make "$1" "$pkg/plain-$1" || return
+	mkdir -p "$pkg/plain-$1/build"
+	suite=$1
+	shift
+	cp -a "$@" "$work/source/tests" "$work/source/debian" "$pkg/plain-$suite/build/"
+	check "install, remove and purge on $suite" 900 "$root" run "$pkg/plain-$suite" /build/tests/package/lifecycle.sh /build
+	rm -rf --one-file-system "$pkg/plain-$suite"
+}
+
 rung_package() {
 	need devscripts lintian blhc mmdebstrap xz-utils || return
 	make_source || return
@@ -538,18 +575,7 @@ rung_package() {
 		rm -rf --one-file-system "$pkg/root-$other"
 	}
 
-	for suite in "$here" "$other"; do
-		set -- "$pkg/$suite"/*.deb
-		[ -e "$1" ] || {
-			skipped "install, remove and purge on $suite: there is no package"
-			continue
-		}
-		prepare "second root of $suite" 600 "$root" make "$suite" "$pkg/plain-$suite" || continue
-		mkdir -p "$pkg/plain-$suite/build"
-		cp -a "$@" "$work/source/tests" "$work/source/debian" "$pkg/plain-$suite/build/"
-		check "install, remove and purge on $suite" 900 "$root" run "$pkg/plain-$suite" /build/tests/package/lifecycle.sh /build
-		rm -rf --one-file-system "$pkg/plain-$suite"
-	done
+	side_by_side lifecycle "$here" "$other"
 
 	[ -n "$gates" ] || return 0
 	need piuparts || return
