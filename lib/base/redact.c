@@ -328,7 +328,10 @@ char *redactor_line(struct redactor *r, const char *line)
 			n = escape ? escape : 1;
 			fwrite(line, 1, n, out);
 		}
-		in_word = !escape && is_word(line[n - 1]);
+		/* Inside "1.2.3.4.5", a version, nothing begins. */
+		in_word = !escape && (is_word(line[n - 1]) ||
+				      (in_word && *line == '.' &&
+				       isdigit((unsigned char)line[1])));
 		line += n;
 	}
 	fclose(out);
