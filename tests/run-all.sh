@@ -25,7 +25,7 @@ Install what the tests need (apt), run the rungs, count. Needs root, Debian 12 o
            the same cases by mdevctl and by ours
   sim      the installed hook on a simulated Proxmox VE, with faults
   lab      in QEMU: Debian's kernels with emulated GPUs; a machine that loses its power
-  fuzz     random input
+  fuzz     random input for all that reads files and arguments
   bench    speed and downtime, against the limits that were set
   gpu      on a real GPU
 
@@ -492,7 +492,11 @@ rung_lab() {
 }
 
 rung_fuzz() {
-	each_script 900 fuzz "$work/source"/tests/fuzz/*.sh
+	need clang || return
+	need "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev" && make_source || return
+	limit=900
+	[ -z "$long" ] || limit=5400
+	each_script "$limit" fuzz "$work/source"/tests/fuzz/*.sh
 }
 
 rung_bench() {
