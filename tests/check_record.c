@@ -36,7 +36,11 @@ static const struct {
 	{ { 0 }, { NULL, "", "x y" }, "-\t-\tx y\n" },
 	{ { 0 }, { "-", "--", "\\" }, "\\x2d\t--\t\\x5c\n" },
 	{ { 0 }, { "#a", "#", "\t\n\x7f\x01" }, "\\x23a\t#\t\\x09\\x0a\\x7f\\x01\n" },
-	{ { 0 }, { "\xc3\xa4", "\xff", NULL }, "\xc3\xa4\t\xff\t-\n" },
+	{ { 0 }, { "\xc3\xa4", "\xff", NULL }, "\xc3\xa4\t\\xff\t-\n" },
+	/* U+009B begins a command to a terminal as ESC [ does. */
+	{ { 0 }, { "\xc2\x9b" "31m", "\xc2\xa0", "\xc2" }, "\\xc2\\x9b31m\t\xc2\xa0\t\\xc2\n" },
+	{ { .json = true, .fields = "note" }, { "", "", "\xc2\x9b" "31m" },
+	  "{\"note\":\"\\u009b31m\"}\n" },
 	{ { .header = true }, { "a", "1", "b" }, "#addr\tcount\tnote\na\t1\tb\n" },
 	{ { .fields = "note,addr" }, { "a", "1", "b" }, "b\ta\n" },
 	{ { .fields = "count,count", .header = true }, { "a", "1", "b" }, "#count\tcount\n1\t1\n" },

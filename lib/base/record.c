@@ -33,15 +33,17 @@ bool record_opt(struct record_opts *opts, int c, const char *arg)
 	}
 }
 
-static void escape(FILE *out, const char *s)
+static void escape(FILE *out, const char *text)
 {
-	for (; *s; s++) {
-		unsigned char c = (unsigned char)*s;
+	const unsigned char *s = (const unsigned char *)text;
 
-		if (c < 0x20 || c == 0x7f || c == '\\')
-			fprintf(out, "\\x%02x", c);
-		else
-			putc_unlocked(c, out);
+	while (*s) {
+		size_t len = *s == '\\' ? 0 : text_plain_length(s);
+
+		if (len == 0)
+			fprintf(out, "\\x%02x", *s++);
+		for (; len > 0; len--)
+			putc_unlocked(*s++, out);
 	}
 }
 
@@ -67,6 +69,8 @@ static void put_json_string(FILE *out, const char *text)
 			fprintf(out, "\\%c", *s);
 		else if (*s < 0x20 || *s == 0x7f)
 			fprintf(out, "\\u%04x", *s);
+		else if (*s == 0xc2 && s[1] < 0xa0)
+			fprintf(out, "\\u%04x", s[1]);
 		else
 			fwrite(s, 1, len, out);
 		s += len;

@@ -76,7 +76,7 @@ struct record_reader {
 int record_get(struct record_reader *r);
 void record_reader_done(struct record_reader *r);
 
-/* Append s to out with bytes < 0x20, 0x7f and '\' as \xHH. */
+/* Append s to out with '\' and all that is not plain (text_plain_length()) as \xHH. */
 void record_escape(FILE *out, const char *s);
 
 #endif

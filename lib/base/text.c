@@ -33,21 +33,24 @@ size_t text_utf8_length(const unsigned char *s)
 	return more + 1;
 }
 
+size_t text_plain_length(const unsigned char *s)
+{
+	if (*s < 0x20 || *s == 0x7f || (*s == 0xc2 && s[1] < 0xa0))
+		return 0;
+	return text_utf8_length(s);
+}
+
 void text_put_shown(FILE *out, const char *text)
 {
 	const unsigned char *s = (const unsigned char *)text;
 
 	while (*s) {
-		size_t len = text_utf8_length(s);
-		bool is_command = *s < 0x20 || *s == 0x7f || (*s == 0xc2 && s[1] < 0xa0);
+		size_t len = text_plain_length(s);
 
-		if (len > 0 && !is_command) {
-			fwrite(s, 1, len, out);
-			s += len;
-			continue;
-		}
-		for (len += len == 0; len > 0; len--)
+		if (len == 0)
 			fprintf(out, "\\x%02x", *s++);
+		fwrite(s, 1, len, out);
+		s += len;
 	}
 }
 

@@ -11,8 +11,13 @@
 size_t text_utf8_length(const unsigned char *s);
 
 /*
- * Write text with all that a terminal would obey as \xHH: bytes < 0x20, 0x7f,
- * U+0080 to U+009F, and bytes that are no UTF-8.
+ * Length of the character at s when a terminal shows it and obeys nothing: not bytes
+ * < 0x20, 0x7f, U+0080 to U+009F, or what is no UTF-8. 0 for these.
+ */
+size_t text_plain_length(const unsigned char *s);
+
+/*
+ * Write text with all that is not plain as \xHH.
  */
 void text_put_shown(FILE *out, const char *text);
 
