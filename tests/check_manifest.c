@@ -442,6 +442,7 @@ START_TEST(test_round_trip)
 	hostfiles_add(&m.files, "/etc/modprobe.d/x.conf", "a\tb\\c\n\nd\r\n", 0644);
 	hostfiles_add(&m.files, "/etc/hook", "-", 0755);
 	strlist_add(&m.words, "iommu=pt");
+	strlist_add(&m.words, "-");
 	m.before = (struct hostfile){ xstrdup("/etc/kernel/cmdline"), xstrdup("root=x"), 6, 0640 };
 	m.after = (struct hostfile){ xstrdup("/etc/kernel/cmdline"), xstrdup("root=x iommu=pt"), 15,
 				     0640 };
@@ -493,7 +494,7 @@ static const char *const bad_manifests[] = {
 	"version\t1\nfile\t/a\t644\tx\n#end 2\n", "version\t1\nfile\t/a\t-\t:x\n#end 2\n",
 	"version\t1\nfile\t/a\t99999\t:x\n#end 2\n", "version\t1\noption\twhat\tx\n#end 2\n",
 	"version\t1\nnew\tthing\n#end 2\n", "version\t1\ncmdline\tbefore\t-\t:\n#end 2\n",
-	"version\t1\nword\t\\x\n#end 2\n",
+	"version\t1\nword\t\\x\n#end 2\n", "version\t1\nword\t\n#end 2\n",
 };
 
 START_TEST(test_bad_manifest)

@@ -18,7 +18,11 @@ static void put_field(struct hostrecord_writer *w, const char *field, bool first
 {
 	if (!first)
 		fputc('\t', w->out);
-	record_escape(w->out, *field ? field : "-");
+	/* "-" stands for nothing: a text that is "-" must not. */
+	if (strcmp(field, "-") == 0)
+		fputs("\\x2d", w->out);
+	else
+		record_escape(w->out, *field ? field : "-");
 }
 
 void hostrecord_put_list(struct hostrecord_writer *w, const char *kind,
@@ -58,6 +62,15 @@ static long counted(const char *text)
 	return *end == '\n' ? n : -1;
 }
 
+/* What we write has no empty field. */
+static bool is_whole(const struct record_reader *r)
+{
+	for (size_t i = 0; i < r->n; i++)
+		if (r->values[i] && !*r->values[i])
+			return false;
+	return r->values[0];
+}
+
 int hostrecord_read(const char *text, hostrecord_handler *take, void *arg)
 {
 	struct record_reader r = { 0 };
@@ -70,7 +83,7 @@ int hostrecord_read(const char *text, hostrecord_handler *take, void *arg)
 	if (!r.in)
 		return -errno;
 	while ((rc = record_get(&r)) > 0) {
-		rc = r.values[0] ? take(arg, r.values, r.n) : -EBADMSG;
+		rc = is_whole(&r) ? take(arg, r.values, r.n) : -EBADMSG;
 		if (rc < 0)
 			break;
 		n--;
@@ -84,7 +97,7 @@ int hostrecord_read(const char *text, hostrecord_handler *take, void *arg)
 
 char *hostrecord_mode(const struct hostfile *f)
 {
-	return f->data ? xasprintf("%o", (unsigned)f->mode) : xstrdup("-");
+	return f->data ? xasprintf("%o", (unsigned)f->mode) : xstrdup("");
 }
 
 char *hostrecord_data(const struct hostfile *f)

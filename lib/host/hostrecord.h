@@ -20,7 +20,7 @@ struct hostrecord_writer {
 
 void hostrecord_start(struct hostrecord_writer *w);
 
-/* Put one record: its kind and n more fields. */
+/* Put one record: its kind and n more fields, "" for none. */
 void hostrecord_put_list(struct hostrecord_writer *w, const char *kind,
 			 const char *const fields[], size_t n);
 
@@ -38,7 +38,7 @@ typedef int hostrecord_handler(void *arg, char *const fields[], size_t n);
 /* Hand every record to take. 0, or -EBADMSG for a bad record or no end. */
 int hostrecord_read(const char *text, hostrecord_handler *take, void *arg);
 
-/* A file as two fields: mode ("644", "-" for no file) and ":BYTES"; allocated. */
+/* A file as two fields: mode ("644", "" for no file) and ":BYTES"; allocated. */
 char *hostrecord_mode(const struct hostfile *f);
 char *hostrecord_data(const struct hostfile *f);
 

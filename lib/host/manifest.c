@@ -155,11 +155,11 @@ char *manifest_format(const struct manifest *m)
 	put_options(&w, "gpu", &m->request.gpus);
 	put_options(&w, "id", &m->request.ids);
 	if (m->request.all_gpus)
-		hostrecord_put(&w, "option", "all-gpus", "-");
+		hostrecord_put(&w, "option", "all-gpus", "");
 	put_options(&w, "cmdline", &m->request.cmdline);
 	put_options(&w, "blacklist", &m->request.blacklist);
 	if (m->request.early)
-		hostrecord_put(&w, "option", "early", "-");
+		hostrecord_put(&w, "option", "early", "");
 	put_strings(&w, "card", &m->cards);
 	for (size_t i = 0; i < m->files.n; i++)
 		put_content(&w, "file", m->files.f[i].path, &m->files.f[i]);
