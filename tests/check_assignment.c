@@ -64,6 +64,7 @@ static const char *const bad_lines[] = {
 	"qemu/100\thostpci0\t0\t01:00.9\t-\t-\tstopped\tn\tok\t-\n",
 	"qemu/100\thostpci0\t0\t-\t-\t-\tpaused\tn\tok\t-\n",
 	"qemu/100\thostpci0\t0\t-\t\\q\t-\tstopped\tn\tok\t-\n",
+	"qemu/100\t\t0\t-\t-\t-\tstopped\tn\tok\t-\n",
 	"\n",
 };
 
@@ -74,6 +75,18 @@ START_TEST(a_bad_line_is_left_out)
 	size_t n = read_text(text, -EBADMSG, &a);
 
 	ck_assert_uint_eq(n, 2);
+	assignments_free(a, n);
+}
+END_TEST
+
+/* What is empty says nothing: least of all that the function is held. */
+START_TEST(empty_is_unknown)
+{
+	struct assignment *a;
+	size_t n = read_text("qemu/100\thostpci0\t0\t-\t\t\tstopped\tn\t\t\n", 0, &a);
+
+	ck_assert_uint_eq(n, 1);
+	ck_assert(!a[0].mdev_type && !a[0].mapping && !a[0].status && !a[0].held);
 	assignments_free(a, n);
 }
 END_TEST
@@ -232,6 +245,7 @@ int main(void)
 	tcase_add_test(tcase, read_then_put_is_the_same);
 	tcase_add_test(tcase, fields_beyond_ours_are_for_others);
 	tcase_add_loop_test(tcase, a_bad_line_is_left_out, 0, ARRAY_SIZE(bad_lines));
+	tcase_add_test(tcase, empty_is_unknown);
 	tcase_add_test(tcase, no_input_is_no_assignment);
 	suite_add_tcase(suite, tcase);
 	tcase = tcase_create("held");

@@ -109,9 +109,10 @@ static bool parse_state(const char *text, enum assignment_state *state)
 	return true;
 }
 
+/* An empty field says as little as "-". */
 static char *copy(const char *s)
 {
-	return s ? xstrdup(s) : NULL;
+	return s && *s ? xstrdup(s) : NULL;
 }
 
 /* Name of the field that is wrong, NULL when the record is taken. */
@@ -122,7 +123,7 @@ static const char *parse(char *const *values, size_t n, struct assignment *a)
 		return "fields: too few";
 	if (!values[GUEST] || !guest_parse(values[GUEST], &a->guest))
 		return "guest";
-	if (!values[KEY])
+	if (!values[KEY] || !*values[KEY])
 		return "key";
 	if (!parse_alt(values[ALT], &a->alt))
 		return "alt";
