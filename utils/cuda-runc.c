@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* cuda-runc - OCI runtime that takes CUDA's state along in checkpoints */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <time.h>
+
+#include "base/cleanup.h"
+#include "base/msg.h"
+#include "base/text.h"
+#include "base/xalloc.h"
+
+#include "cuda-runc.h"
+
+enum { EX_CANNOT_EXEC = 126, EX_NO_RUNTIME = 127 };
+
+static const int stop_signals[] = { SIGTERM, SIGINT, SIGHUP };
+static bool ignoring;
+static pid_t worker;
+
+static void usage(FILE *out)
+{
+	fputs("Usage: cuda-runc [OPTION...] COMMAND [ARG...]\n"
+	      "OCI runtime for containers that use CUDA. All calls go to the real runtime\n"
+	      "(runc, or nvidia-container-runtime) as they are; before \"checkpoint\" the\n"
+	      "CUDA state of the container's processes goes to host memory, after \"restore\"\n"
+	      "back to the GPU.\n\n"
+	      "  -h, --help           alone: print this help and exit\n\n"
+	      "Every other option and command is the real runtime's, --version too.\n\n"
+	      "Environment:\n"
+	      "  CUDA_RUNC_RUNTIME    the real runtime: a path, or a name in PATH\n"
+	      "  CUDA_RUNC_GPU_MAP    OLD=NEW,...: UUIDs of the GPUs to restore on\n"
+	      "  CUDA_RUNC_TIMEOUT    ms to wait for CUDA calls under way (10000)\n", out);
+}
+
+static void stop_set(sigset_t *set)
+{
+	sigemptyset(set);
+	for (size_t i = 0; i < ARRAY_SIZE(stop_signals); i++)
+		sigaddset(set, stop_signals[i]);
+}
+
+/* They are blocked all the time, so that every step ends as it should. */
+bool interrupted(void)
+{
+	sigset_t pending;
+
+	if (ignoring || sigpending(&pending) < 0)
+		return false;
+	for (size_t i = 0; i < ARRAY_SIZE(stop_signals); i++)
+		if (sigismember(&pending, stop_signals[i]))
+			return true;
+	return false;
+}
+
+void interrupts_ignore(void)
+{
+	ignoring = true;
+}
+
+/* --- errors ------------------------------------------------------------- */
+
+/* Text that a JSON string and a terminal can hold; allocated. */
+static char *shown(const char *text)
+{
+	char *buf = NULL;
+	size_t len;
+	FILE *out = open_memstream(&buf, &len);
+
+	xcheck(out);
+	text_put_shown(out, text);
+	fclose(out);
+	return xcheck(buf);
+}
+
+/* A line as logrus writes it: JSON, or key=value. */
+static char *log_line(const struct call *call, const char *text)
+{
+	char when[sizeof("2026-11-21T10:00:00Z")];
+	_cleanup_free_ char *quoted = NULL;
+	time_t now = time(NULL);
+	json_t *json = json_string(text);
+	struct tm tm;
+
+	gmtime_r(&now, &tm);
+	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
+	quoted = xcheck(json_dumps(json, JSON_ENCODE_ANY));
+	json_decref(json);
+	return call->log_json ?
+		xasprintf("{\"level\":\"error\",\"msg\":%s,\"time\":\"%s\"}\n", quoted, when) :
+		xasprintf("time=\"%s\" level=error msg=%s\n", when, quoted);
+}
+
+static bool put_log(const struct call *call, const char *text)
+{
+	_cleanup_free_ char *line = NULL;
+	_cleanup_close_ int fd = -1;
+
+	if (!call->log || !*call->log)
+		return false;
+	fd = open(call->log, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC, 0644);
+	if (fd < 0)
+		return false;
+	line = log_line(call, text);
+	return write(fd, line, strlen(line)) == (ssize_t)strlen(line);
+}
+
+void complain(const struct call *call, const char *fmt, ...)
+{
+	_cleanup_free_ char *text = NULL, *clean = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	text = xvasprintf(fmt, ap);
+	va_end(ap);
+	clean = shown(text);
+	if (!put_log(call, clean) || !call_is_restore(call))
+		say("%s", clean);
+}
+
+/* --- the work, in a process of its own ----------------------------------- */
+
+static int work(const struct call *call, const char *runtime, pid_t parent)
+{
+	struct job job = { .call = call, .runtime = runtime };
+	int rc;
+
+	/* A caller that gives up kills us, and nobody could take back what was done:
+	 * this process outlives the one it knows, and takes back. */
+	prctl(PR_SET_PDEATHSIG, SIGTERM);
+	if (getppid() != parent)
+		raise(SIGTERM);
+	rc = call_is_checkpoint(call) ? checkpoint_run(&job) : restore_run(&job);
+	free(job.container.bundle);
+	return rc;
+}
+
+static void relay(int sig)
+{
+	int err = errno;
+
+	if (worker > 0)
+		kill(worker, sig);
+	errno = err;
+}
+
+static int supervise(const struct call *call, const char *runtime)
+{
+	struct sigaction act = { .sa_handler = relay };
+	pid_t parent = getpid();
+	sigset_t set, former;
+	int status;
+
+	signal(SIGCHLD, SIG_DFL);
+	stop_set(&set);
+	sigprocmask(SIG_BLOCK, &set, &former);
+	worker = fork();
+	if (worker < 0) {
+		complain(call, "fork: %s", strerror(errno));
+		return 1;
+	}
+	if (worker == 0)
+		exit(work(call, runtime, parent));
+	for (size_t i = 0; i < ARRAY_SIZE(stop_signals); i++)
+		sigaction(stop_signals[i], &act, NULL);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	while (waitpid(worker, &status, 0) < 0)
+		if (errno != EINTR)
+			return 1;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+int main(int argc, char *argv[])
+{
+	_cleanup_free_ char *runtime = NULL, *why = NULL;
+	struct call call;
+	bool inner = false;
+
+	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+		usage(stdout);
+		return close_stdout() ? EX_OK : EX_IOERR;
+	}
+	call_parse(&call, argc, argv);
+	runtime = runtime_find(&inner, &why);
+	if (!runtime && argc == 2 && strcmp(argv[1], "--version") == 0) {
+		msg_version();
+		return close_stdout() ? EX_OK : EX_IOERR;
+	}
+	if (!runtime) {
+		complain(&call, "%s", why);
+		return EX_NO_RUNTIME;
+	}
+	if (!inner && (call_is_checkpoint(&call) || call_is_restore(&call)))
+		return supervise(&call, runtime);
+	argv[0] = runtime;
+	execv(runtime, argv);
+	complain(&call, "%s: %s", runtime, strerror(errno));
+	return EX_CANNOT_EXEC;
+}
