@@ -80,6 +80,8 @@ static const char *parse_attrs(const json_t *attrs, struct mdevdef *def)
 		json_object_foreach((json_t *)entry, name, value) {
 			if (!json_is_string(value))
 				return "an attribute's value is no string";
+			if (!*name || *name == '/' || strstr(name, ".."))
+				return "an attribute's name leads out of its device";
 			mdevdef_add_attr(def, name, json_string_value(value));
 		}
 	}
