@@ -44,6 +44,8 @@ static const struct {
 	{ "=a", false },
 	{ "--", false },
 	{ "root=/dev/sda1", false },
+	{ "root", false },
+	{ "rootwait", true },
 	{ "initrd=/x", false },
 	{ "BOOT_IMAGE=/x", false },
 };
@@ -72,6 +74,7 @@ static const struct {
 	{ "root=x -- single\n", "a", "root=x a -- single\n", "a" },
 	{ "root=x -- a\n", "a", "root=x a -- a\n", "a" },
 	{ "-- a\n", "b", "b -- a\n", "b" },
+	{ "\n -- a\n", "b c", "\n b c -- a\n", "b c" },
 	{ "", "a b", "a b", "a b" },
 	{ "\n", "a b", "a b\n", "a b" },
 	{ "root=x dyndbg=\"file a.c +p; a\"\n", "a", "root=x dyndbg=\"file a.c +p; a\" a\n", "a" },

@@ -15,7 +15,7 @@ static const char PLAIN[] =
 
 const char *cmdline_word_error(const char *word)
 {
-	static const char *const reserved[] = { "root=", "initrd=", "BOOT_IMAGE=" };
+	static const char *const reserved[] = { "root", "initrd", "BOOT_IMAGE" };
 
 	if (!*word)
 		return "an empty word";
@@ -25,9 +25,12 @@ const char *cmdline_word_error(const char *word)
 		return "not a word of a kernel command line";
 	if (strcmp(word, "--") == 0)
 		return "ends the kernel's part of the command line";
-	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++)
-		if (strncmp(word, reserved[i], strlen(reserved[i])) == 0)
+	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++) {
+		size_t len = strlen(reserved[i]);
+
+		if (strncmp(word, reserved[i], len) == 0 && (word[len] == '=' || !word[len]))
 			return "is for the boot loader to set";
+	}
 	return NULL;
 }
 
@@ -143,7 +146,7 @@ static size_t place_of_new(const char *text, bool *before)
 	while (next_word(text, &pos, &w)) {
 		if (span_is(text, w, "--")) {
 			*before = end == 0;
-			return end;
+			return *before ? w.start : end;
 		}
 		end = w.end;
 	}
@@ -168,10 +171,8 @@ char *cmdline_add(const char *text, const struct strlist *words, struct strlist 
 			continue;
 		at = place_of_new(out, &before);
 		/* Without a word there is no blank to put before the first one. */
-		if (at == 0)
-			more = xasprintf("%s%s", words->s[i], before ? " " : "");
-		else
-			more = xasprintf(" %s", words->s[i]);
+		more = xasprintf("%s%s%s", before || at == 0 ? "" : " ", words->s[i],
+				 before ? " " : "");
 		old = out;
 		out = insert(old, at, more);
 		if (added)

@@ -16,8 +16,8 @@
  * May word be put on a command line, through GRUB's shell as well as as it is?
  * NULL, or why not (a constant). Refused are blanks, control characters, bytes
  * that are not ASCII, quotes, '$', '`', '\' and what else GRUB or a shell
- * gives a meaning, a '#' or "--" at the beginning, and root=, initrd= and
- * BOOT_IMAGE=, which are not ours to set.
+ * gives a meaning, a '#' or "--" at the beginning, and root, initrd and
+ * BOOT_IMAGE, with a value or without, which are not ours to set.
  */
 const char *cmdline_word_error(const char *word);
 
