@@ -16,7 +16,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	FUZZ_MUST(strcmp(owner, "-") == 0 || begins(owner, "qemu/") || begins(owner, "lxc/") ||
 		  begins(owner, "docker/") || begins(owner, "podman/") ||
-		  begins(owner, "pod/") || begins(owner, "unit/"));
+		  begins(owner, "containerd/") || begins(owner, "pod/") ||
+		  begins(owner, "unit/"));
 	/* One component of a path: what else it says cannot look like another owner. */
 	FUZZ_MUST(!slash || (!strchr(slash + 1, '/') && !strchr(owner, '\n')));
 	if (begins(owner, "qemu/"))

@@ -53,9 +53,14 @@ compile() { # NAME
 	for lib in $libs; do
 		[ "$lib" -nt "fuzz_$1" ] && rm -f "fuzz_$1"
 	done
-	[ "$here/fuzz_$1.c" -nt "fuzz_$1" ] || [ ! -e "fuzz_$1" ] || return 0
+	more=
+	[ "$1" != ociargs ] || more=$top/utils/cuda-runc-args.c
+	for f in "$here/fuzz_$1.c" "$here/fuzz.h" $more; do
+		[ "$f" -nt "fuzz_$1" ] && rm -f "fuzz_$1"
+	done
+	[ ! -e "fuzz_$1" ] || return 0
 	clang -std=gnu11 -D_GNU_SOURCE $cflags -Wall -Wextra -Werror "-fsanitize=fuzzer,$sanitize" \
-		-include config.h -I"$top/lib" -I"$here" "$here/fuzz_$1.c" $libs $needed -o "fuzz_$1"
+		-include config.h -I"$top/lib" -I"$here" "$here/fuzz_$1.c" $more $libs $needed -o "fuzz_$1"
 }
 
 # --- run ----------------------------------------------------------------------
