@@ -1,0 +1,760 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# lxc-nvidia-setup - give a container NVIDIA GPUs and the driver's libraries
+set -eu
+self=${0%/*}
+PATH=@sbindir@:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+
+EX_ERROR=1 EX_INPUT=2 EX_NO_CONTAINER=3 EX_HOST=4 EX_SOFTWARE=5 EX_RESTART=6
+repo_file=/etc/apt/sources.list.d/pve-gpu-utils-nvidia.list
+pin_file=/etc/apt/preferences.d/pve-gpu-utils-nvidia
+key_file=/etc/apt/keyrings/pve-gpu-utils-nvidia
+# s: between two looks at the container's state; for apt-get; for 400 MB from afar.
+poll=3 apt_limit=1800 download_limit=3600
+
+usage() {
+	cat <<'END'
+Usage: lxc-nvidia-setup [OPTION]... CTID
+       lxc-nvidia-setup [-q] [-R DIR] --check CTID
+Give a container NVIDIA GPUs, and the driver's libraries of the host's version.
+
+      --gpu=LIST        all, none, 0,1 or addresses      GPU_ASSIGNMENT
+      --driver=VERSION  as 550.54.14, or "host"          NVIDIA_DRIVER_VERSION
+      --repo=URL        APT source for CUDA              NVIDIA_REPO_URL
+      --runfile=URL     installer; a file of the host    NVIDIA_RUNFILE_URL
+      --sha256=SUM      of the installer                 NVIDIA_RUNFILE_SHA256
+      --repo-key=URL    the APT source's key             NVIDIA_REPO_KEY_URL
+      --cuda=VERSION    CUDA toolkit by apt, as 12-4, or "none" (default)
+      --style=STYLE     dev, mount or auto: as for lxc-gpu-mount
+      --strict          a missing GPU or node is an error
+      --timeout=S       for the container to stop, to start (60)
+      --check           compare versions, change and run nothing
+  -n, --dry-run         print what would be done, do nothing
+  -q, --quiet           errors only
+  -v, --verbose         all output of the commands in the container
+  -R, --root=DIR        use DIR as the system root (--check and -n)
+  -h, --help            print this help and exit
+  -V, --version         print the version and exit
+END
+}
+
+# ---- words, and the end ----
+
+log() {
+	[ -n "$quiet" ] || printf 'lxc-nvidia-setup: %s\n' "$1" >&2
+}
+
+warn() {
+	log "warning: $1"
+}
+
+say() {
+	printf 'lxc-nvidia-setup: %s\n' "$1" >&2
+}
+
+fail() { # CODE TEXT
+	say "$2"
+	exit_script "$1"
+}
+
+wrong_use() {
+	say "$1"
+	echo "Try 'lxc-nvidia-setup --help' for more information." >&2
+	exit "$EX_INPUT"
+}
+
+# The only way out once something was begun: nothing temporary is left in the
+# container, and it runs, or not, as it did.
+exit_script() {
+	code=$1
+	trap '' HUP INT TERM
+	trap - EXIT
+	if [ -n "$scratch" ]; then
+		in_container 60 rm -rf "$scratch" >/dev/null 2>&1 || :
+		scratch=''
+	fi
+	if [ "$code" -ne 0 ] && [ -n "$stopped_here" ] && [ "$(container_state)" = stopped ]; then
+		say "container $ctid: is started again as it is"
+		pct_within $((timeout + 60)) start "$ctid" >/dev/null 2>&1 || say "container $ctid: did not start"
+	elif [ "$code" -ne 0 ] && [ -n "$started_here" ] && [ "$(container_state)" = running ]; then
+		log "container $ctid: is shut down again; it was stopped before"
+		pct_within $((timeout * 2 + 60)) shutdown "$ctid" --timeout "$timeout" --forceStop 1 >/dev/null 2>&1 || :
+	fi
+	unmount
+	[ -z "$work" ] || rm -rf "$work"
+	if [ "$code" -eq 0 ]; then
+		log "container $ctid: done"
+	else
+		say "container $ctid: failed, exit code $code"
+	fi
+	exit "$code"
+}
+
+interrupted() {
+	say "interrupted"
+	exit_script "$EX_ERROR"
+}
+
+# ---- the container ----
+
+# What pct starts must not keep our lock.
+pct_within() { # SECONDS ARGUMENTS
+	limit=$1
+	shift
+	timeout --foreground -k 10 "$limit" pct "$@" </dev/null 9>&-
+}
+
+container_state() {
+	pct_within 60 status "$ctid" 2>/dev/null | sed -n 's/^status: //p'
+}
+
+# Both limits: the end of pct exec is not the end of what it has started.
+in_container() { # SECONDS COMMAND...
+	inner=$1
+	shift
+	pct_within $((inner + 30)) exec "$ctid" -- timeout -k 10 "$inner" env \
+		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb LC_ALL=C \
+		DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a "$@"
+}
+
+show_output() {
+	sed 's/^/lxc-nvidia-setup: | /' "$1" >&2
+}
+
+# One step in the container, logged; of its output what tells why it failed.
+step() { # TEXT SECONDS COMMAND...
+	text=$1
+	shift
+	log "container $ctid: $text"
+	rc=0
+	in_container "$@" >"$work/out" 2>&1 || rc=$?
+	if [ "$rc" -ne 0 ]; then
+		tail -n 20 "$work/out" >"$work/tail"
+		show_output "$work/tail"
+		why="exit code $rc"
+		[ "$rc" -ne 124 ] || why="not done after $1 s"
+		fail "$EX_SOFTWARE" "container $ctid: $text: failed ($why)"
+	fi
+	[ -z "$verbose" ] || show_output "$work/out"
+}
+
+# A file of the container, whole or not at all.
+put_file() { # PATH TEXT
+	# shellcheck disable=SC2016 # for the container's shell
+	step "writing $1" 60 sh -c 'umask 022 && mkdir -p "${1%/*}" && printf "%s\n" "$2" >"$1.new" && mv -f "$1.new" "$1"' \
+		sh "$1" "$2"
+}
+
+wait_for_state() { # STATE
+	waited=0
+	while :; do
+		now=$(container_state)
+		[ "$now" != "$1" ] || return 0
+		[ "$waited" -lt "$timeout" ] ||
+			fail "$EX_RESTART" "container $ctid: still ${now:-in no known state} after $timeout s, not $1"
+		sleep "$poll"
+		waited=$((waited + poll))
+	done
+}
+
+# PVE refuses to start a container whose devN has no node on the host.
+node_is_missing() {
+	grep -Eq 'Device /dev/[^ ]+ does not exist' "$work/out"
+}
+
+start_container() {
+	rc=0
+	pct_within $((timeout + 60)) start "$ctid" >"$work/out" 2>&1 || rc=$?
+	if [ "$rc" -ne 0 ] && [ "$(container_state)" != running ]; then
+		show_output "$work/out"
+		stopped_here=''
+		if [ -n "$changed" ] && node_is_missing; then
+			say "container $ctid: a node of its new lines is gone: they are taken away again"
+			"$mount" -q --remove "$ctid" >&2 9>&- || :
+			[ -n "$started_here" ] ||
+				pct_within $((timeout + 60)) start "$ctid" >/dev/null 2>&1 || :
+		fi
+		fail "$EX_RESTART" "container $ctid: did not start (pct start: exit code $rc)"
+	fi
+	wait_for_state running
+}
+
+stop_container() {
+	rc=0
+	stopped_here=yes
+	pct_within $((timeout * 2 + 60)) shutdown "$ctid" --timeout "$timeout" --forceStop 1 >"$work/out" 2>&1 || rc=$?
+	if [ "$rc" -ne 0 ] && [ "$(container_state)" != stopped ]; then
+		show_output "$work/out"
+		fail "$EX_RESTART" "container $ctid: did not stop (pct shutdown: exit code $rc)"
+	fi
+	wait_for_state stopped
+}
+
+restart_container() {
+	log "container $ctid: restarting"
+	stop_container
+	start_container
+	stopped_here=''
+	rm -f "$due"
+	log "container $ctid: runs again"
+}
+
+# Its file system, seen from here; nothing in it is opened or run.
+container_root() {
+	pid=$(lxc-info -p -H -n "$ctid" 2>/dev/null 9>&-) || pid=''
+	case $pid in
+	'' | *[!0-9]*) return 1 ;;
+	esac
+	[ -d "/proc/$pid/root/usr" ] && echo "/proc/$pid/root"
+}
+
+# Versions of the driver's libraries, each once; by the links that programs load.
+library_versions() { # ROOT
+	for dir in "$1"/usr/lib/*-linux-gnu "$1/usr/lib64" "$1/usr/lib"; do
+		for lib in libnvidia-ml libcuda; do
+			link=$(readlink "$dir/$lib.so.1") || link=''
+			case ${link##*.so.} in
+			[0-9]*.[0-9]*)
+				printf '%s\n' "${link##*.so.}"
+				continue
+				;;
+			esac
+			for file in "$dir/$lib.so."[0-9]*.[0-9]* "$dir/nvidia/current/$lib.so."[0-9]*.[0-9]*; do
+				if [ -e "$file" ] || [ -L "$file" ]; then
+					printf '%s\n' "${file##*.so.}"
+				fi
+			done
+		done
+	done | sort -u | tr '\n' ' ' | sed 's/ $//'
+}
+
+has_nvidia_smi() {
+	for file in "$1/usr/bin/nvidia-smi" "$1/usr/local/bin/nvidia-smi"; do
+		if [ -e "$file" ] || [ -L "$file" ]; then
+			return 0
+		fi
+	done
+	return 1
+}
+
+# ---- the host ----
+
+# The version of the module that is loaded, not of the one on the disk.
+host_version() {
+	if [ -r "$root/sys/module/nvidia/version" ]; then
+		cat "$root/sys/module/nvidia/version"
+	elif [ -r "$root/proc/driver/nvidia/version" ]; then
+		tr -s ' \t' '\n' <"$root/proc/driver/nvidia/version" | grep -Ex '[0-9]+(\.[0-9]+)+' | head -n 1
+	fi
+}
+
+config_sum() {
+	cksum <"$root/etc/pve/lxc/$ctid.conf"
+}
+
+# ---- the steps, in their order ----
+
+parse_arguments() {
+	while [ $# -gt 0 ]; do
+		case $1 in
+		--gpu | --driver | --repo | --runfile | --sha256 | --repo-key | --cuda | --style | --timeout | --root | -R)
+			[ $# -gt 1 ] || wrong_use "$1 needs a value"
+			option=$1
+			value=$2
+			shift
+			;;
+		--gpu=* | --driver=* | --repo=* | --runfile=* | --sha256=* | --repo-key=* | --cuda=* | --style=* | --timeout=* | --root=*)
+			option=${1%%=*}
+			value=${1#*=}
+			;;
+		-R*)
+			option=-R
+			value=${1#-R}
+			;;
+		*)
+			option=$1
+			value=''
+			;;
+		esac
+		case $option in
+		--gpu) GPU_ASSIGNMENT=$value ;;
+		--driver) NVIDIA_DRIVER_VERSION=$value ;;
+		--repo) NVIDIA_REPO_URL=$value ;;
+		--runfile) NVIDIA_RUNFILE_URL=$value ;;
+		--sha256) sha256=$value ;;
+		--repo-key) key_url=$value ;;
+		--cuda) cuda=$value ;;
+		--style) style=$value ;;
+		--timeout) timeout=$value ;;
+		-R | --root) root=$value ;;
+		--strict) strict=yes ;;
+		--check) check=yes ;;
+		-n | --dry-run) dry_run=yes ;;
+		-q | --quiet) quiet=yes ;;
+		-v | --verbose) verbose=yes ;;
+		-h | --help)
+			usage
+			exit 0
+			;;
+		-V | --version)
+			echo "lxc-nvidia-setup (pve-gpu-utils) @VERSION@"
+			exit 0
+			;;
+		--)
+			shift
+			break
+			;;
+		-*) wrong_use "unknown option $1" ;;
+		*) take_operand "$1" ;;
+		esac
+		shift
+	done
+	for word; do
+		take_operand "$word"
+	done
+	[ -n "$ctid" ] || wrong_use "which container?"
+	[ "$root" != / ] || root=''
+}
+
+take_operand() {
+	[ -z "$ctid" ] || wrong_use "unexpected operand: $1"
+	ctid=${1#lxc/}
+	[ -n "$ctid" ] || wrong_use "an empty operand is no container"
+}
+
+matches() { # TEXT EXTENDED-REGEX; -z: lines of a longer text are not looked at one by one
+	printf '%s' "$1" | grep -Ezqx -e "$2"
+}
+
+validate_inputs() {
+	matches "$ctid" '[1-9][0-9]{2,8}' || wrong_use "$ctid: is no ID of a container (100 and up)"
+	matches "$timeout" '[1-9][0-9]{0,4}' || wrong_use "--timeout=$timeout: is no number of seconds"
+	if [ -n "$root" ] && [ -z "$check$dry_run" ]; then
+		wrong_use "-R is for --check and -n: nothing is done to containers of another root"
+	fi
+	[ -z "$check" ] || return 0
+	for name in GPU_ASSIGNMENT NVIDIA_DRIVER_VERSION NVIDIA_REPO_URL NVIDIA_RUNFILE_URL; do
+		eval "value=\${$name:-}"
+		[ -n "$value" ] || wrong_use "$name is not set"
+	done
+	matches "$GPU_ASSIGNMENT" '[0-9A-Za-z:.,/]+' || wrong_use "GPU_ASSIGNMENT=$GPU_ASSIGNMENT: is no list of GPUs"
+	matches "$NVIDIA_DRIVER_VERSION" 'host|[0-9]+(\.[0-9]+)+' ||
+		wrong_use "NVIDIA_DRIVER_VERSION=$NVIDIA_DRIVER_VERSION: is no version (550.54.14, or host)"
+	matches "$NVIDIA_REPO_URL" "$url" || wrong_use "NVIDIA_REPO_URL=$NVIDIA_REPO_URL: is no URL"
+	matches "$NVIDIA_RUNFILE_URL" "$url|(file://)?/[^[:cntrl:]]+" ||
+		wrong_use "NVIDIA_RUNFILE_URL=$NVIDIA_RUNFILE_URL: is no URL and no absolute path"
+	matches "$key_url" "($url)?" || wrong_use "NVIDIA_REPO_KEY_URL=$key_url: is no URL"
+	sha256=$(printf %s "$sha256" | tr A-F a-f)
+	matches "$sha256" '([0-9a-f]{64})?' || wrong_use "NVIDIA_RUNFILE_SHA256=$sha256: is no SHA-256 sum"
+	# A program that root runs, a key that apt trusts.
+	case $NVIDIA_RUNFILE_URL in
+	http://*)
+		[ -n "$sha256" ] ||
+			wrong_use "$NVIDIA_RUNFILE_URL: over http anybody could change it: use https, or give its --sha256"
+		;;
+	esac
+	case $key_url in
+	http://*) wrong_use "$key_url: over http anybody could change it: use https" ;;
+	esac
+	matches "$cuda" 'none|[0-9]+([.-][0-9]+)?' || wrong_use "--cuda=$cuda: is no version (12-4, or none)"
+	cuda=$(printf %s "$cuda" | tr . -)
+	matches "$style" '(dev|mount|auto)?' || wrong_use "--style=$style: is none of dev, mount, auto"
+	named=$(printf '%s\n' "${NVIDIA_RUNFILE_URL##*/}" |
+		sed -n 's/^NVIDIA-Linux-[^-]*-\([0-9][0-9.]*[0-9]\).*\.run$/\1/p')
+	if [ -n "$named" ] && [ "$NVIDIA_DRIVER_VERSION" != host ] && [ "$named" != "$NVIDIA_DRIVER_VERSION" ]; then
+		wrong_use "$NVIDIA_RUNFILE_URL: is version $named by its name, not $NVIDIA_DRIVER_VERSION"
+	fi
+}
+
+check_container_exists() {
+	[ -n "$root" ] || [ "$(id -u)" -eq 0 ] || fail "$EX_HOST" "needs root"
+	if [ -n "$root" ]; then
+		[ -f "$root/etc/pve/lxc/$ctid.conf" ] || fail "$EX_NO_CONTAINER" "container $ctid: does not exist"
+		return
+	fi
+	command -v pct >/dev/null || fail "$EX_HOST" "there is no pct: is this a host of Proxmox VE?"
+	log "container $ctid: is it there?"
+	why=$(pct_within 60 status "$ctid" 2>&1) || not_there
+}
+
+not_there() {
+	if [ -f "/etc/pve/qemu-server/$ctid.conf" ]; then
+		why='is a virtual machine'
+	elif [ ! -f "/etc/pve/lxc/$ctid.conf" ]; then
+		for file in /etc/pve/nodes/*/lxc/"$ctid.conf"; do
+			[ ! -f "$file" ] || why="is on another node: ${file%/lxc/*}"
+		done
+	fi
+	fail "$EX_NO_CONTAINER" "container $ctid: ${why:-pct status failed}"
+}
+
+# Before anything is changed: can it come to a good end?
+check_host() {
+	host=$(host_version)
+	[ -n "$host" ] || fail "$EX_HOST" "the host's NVIDIA driver is not loaded: install it, or run 'modprobe nvidia'"
+	[ -z "$check" ] || return 0
+	[ "$NVIDIA_DRIVER_VERSION" != host ] || NVIDIA_DRIVER_VERSION=$host
+	[ "$NVIDIA_DRIVER_VERSION" = "$host" ] || fail "$EX_SOFTWARE" \
+		"the host's driver is $host: libraries of $NVIDIA_DRIVER_VERSION would not work with it; ask for $host, or upgrade the host first"
+	[ -z "$named" ] || [ "$named" = "$host" ] || fail "$EX_SOFTWARE" \
+		"$NVIDIA_RUNFILE_URL: is version $named by its name, and the host's driver is $host"
+	case $NVIDIA_RUNFILE_URL in
+	/* | file://*)
+		file=${NVIDIA_RUNFILE_URL#file://}
+		{ [ -f "$root$file" ] && [ -r "$root$file" ]; } || fail "$EX_INPUT" "$file: is no file that can be read"
+		;;
+	esac
+	[ -f "$root/etc/pve/lxc/$ctid.conf" ] || fail "$EX_HOST" "/etc/pve/lxc/$ctid.conf: does not exist"
+	ostype=$(sed -n '/^\[/q; s/^ostype:[[:space:]]*\([a-z]*\).*/\1/p' "$root/etc/pve/lxc/$ctid.conf")
+	case $ostype in
+	debian | ubuntu | devuan | unmanaged | '') ;;
+	*) fail "$EX_SOFTWARE" "container $ctid: is $ostype; only Debian and Ubuntu are known here (lxc-gpu-mount gives it the GPU)" ;;
+	esac
+}
+
+mount_failed() {
+	case $1 in
+	"$EX_INPUT" | "$EX_NO_CONTAINER" | "$EX_HOST") code=$1 ;;
+	*) code=$EX_HOST ;;
+	esac
+	fail "$code" "container $ctid: lxc-gpu-mount failed (exit code $1)"
+}
+
+configure_host_gpu_passthrough() {
+	mount=$self/lxc-gpu-mount
+	[ -x "$mount" ] || mount=@sbindir@/lxc-gpu-mount
+	set -- --gpu "$GPU_ASSIGNMENT" ${style:+--style "$style"} ${strict:+--strict} ${quiet:+-q} ${verbose:+-v}
+	if [ -n "$dry_run" ]; then
+		"$mount" ${root:+-R "$root"} -n "$@" "$ctid" || mount_failed $?
+		return
+	fi
+	[ "$GPU_ASSIGNMENT" != none ] || log "container $ctid: no GPU is assigned: the standard nodes only"
+	log "container $ctid: giving it the nodes of: $GPU_ASSIGNMENT"
+	nodes=$self/pve-gpu-nodes
+	[ -x "$nodes" ] || nodes=@pkglibexecdir@/pve-gpu-nodes
+	"$nodes" ${quiet:+-q} ${verbose:+-v} >&2 9>&- || warn "not all device nodes could be made"
+	# Remembered before it is true: a run that is killed leaves the restart to the next one.
+	was_due=''
+	[ ! -e "$due" ] || was_due=yes
+	: >"$due"
+	before=$(config_sum)
+	rc=0
+	"$mount" "$@" "$ctid" >&2 9>&- || rc=$?
+	if [ "$before" != "$(config_sum)" ]; then
+		changed=yes
+		log "container $ctid: its configuration is changed"
+	else
+		[ -n "$was_due" ] || rm -f "$due"
+		[ "$rc" -ne 0 ] || log "container $ctid: its configuration is right already"
+	fi
+	[ "$rc" -eq 0 ] || mount_failed "$rc"
+}
+
+# The installer's name of the option since 515, and before.
+installer_option() {
+	if [ "${NVIDIA_DRIVER_VERSION%%.*}" -ge 515 ]; then
+		echo --no-kernel-modules
+	else
+		echo --no-kernel-module
+	fi
+}
+
+wait_for_network() {
+	name=${NVIDIA_REPO_URL#*://}
+	name=${name%%/*}
+	name=${name##*@}
+	name=${name%%:*}
+	waited=0
+	until in_container 30 getent hosts "$name" >/dev/null 2>&1; do
+		[ "$waited" -lt "$timeout" ] || fail "$EX_SOFTWARE" "container $ctid: cannot resolve $name: has it a network?"
+		sleep "$poll"
+		waited=$((waited + poll))
+	done
+}
+
+apt() { # TEXT ARGUMENTS
+	text=$1
+	shift
+	step "$text" "$apt_limit" apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 \
+		-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -o APT::Update::Error-Mode=any "$@"
+}
+
+download() { # URL PATH SECONDS
+	# shellcheck disable=SC2016 # for the container's shell
+	step "downloading $1" "$3" sh -c 'umask 022 && rm -f "$2.new" &&
+		if command -v curl >/dev/null; then
+			curl -fsSL --retry 3 --connect-timeout 30 -o "$2.new" "$1"
+		else
+			wget -nv --tries=3 --timeout=60 -O "$2.new" "$1"
+		fi && mv -f "$2.new" "$2"' sh "$1" "$2"
+}
+
+need_downloader() {
+	if ! in_container 60 sh -c 'command -v curl || command -v wget' >/dev/null 2>&1; then
+		apt "reading the package lists" update
+		apt "installing curl" install --no-install-recommends curl ca-certificates
+	fi
+}
+
+# NVIDIA's own repositories are flat; others are taken to have suites named as
+# the distribution's.
+source_line() { # OPTIONS
+	case $NVIDIA_REPO_URL in
+	*/compute/cuda/repos/* | */) printf 'deb %s%s/ /\n' "$1" "${NVIDIA_REPO_URL%/}" ;;
+	*) printf 'deb %s%s %s main\n' "$1" "$NVIDIA_REPO_URL" "$codename" ;;
+	esac
+}
+
+add_source() {
+	signed=''
+	if [ -z "$key_url" ]; then
+		case $NVIDIA_REPO_URL in
+		https://*/compute/cuda/repos/*) key_url=${NVIDIA_REPO_URL%/}/3bf863cc.pub ;;
+		esac
+	fi
+	if [ -n "$key_url" ]; then
+		signed=$key_file.asc
+		case $key_url in
+		*.gpg) signed=$key_file.gpg ;;
+		esac
+		step "making /etc/apt/keyrings" 60 mkdir -p -m 0755 /etc/apt/keyrings
+		download "$key_url" "$signed" 300
+	fi
+	put_file "$repo_file" "# written by lxc-nvidia-setup
+$(source_line "${signed:+[signed-by=$signed] }")"
+}
+
+add_repository() {
+	# Where somebody has it already, a second entry with another key would stop apt.
+	# shellcheck disable=SC2016 # for the container's shell
+	if in_container 60 sh -c 'cd /etc/apt && grep -lrsF -- "$1" sources.list sources.list.d | grep -qvxF "${2#/etc/apt/}"' \
+		sh "${NVIDIA_REPO_URL%/}" "$repo_file" >/dev/null 2>&1; then
+		log "container $ctid: $NVIDIA_REPO_URL is among its APT sources"
+	else
+		add_source
+	fi
+	put_file "$pin_file" '# written by lxc-nvidia-setup: the kernel modules are the host'\''s, the libraries the .run file'\''s
+Package: cuda-drivers* nvidia-driver* nvidia-kernel* nvidia-dkms* nvidia-open* nvidia-headless* nvidia-modprobe linux-modules-nvidia* libnvidia-ml1 libcuda1 nvidia-smi
+Pin: release *
+Pin-Priority: -1'
+	apt "reading the package lists" update
+}
+
+run_installer() {
+	scratch=$(in_container 60 mktemp -d /var/tmp/lxc-nvidia-setup.XXXXXXXX 2>"$work/out") || scratch=''
+	matches "$scratch" '/var/tmp/lxc-nvidia-setup\.[A-Za-z0-9]+' || {
+		show_output "$work/out"
+		scratch=''
+		fail "$EX_SOFTWARE" "container $ctid: no temporary folder could be made in it"
+	}
+	runfile=$scratch/nvidia-driver-installer.run
+	case $NVIDIA_RUNFILE_URL in
+	/* | file://*)
+		file=${NVIDIA_RUNFILE_URL#file://}
+		log "container $ctid: copying $file"
+		pct_within "$download_limit" push "$ctid" "$file" "$runfile" >"$work/out" 2>&1 || {
+			show_output "$work/out"
+			fail "$EX_SOFTWARE" "container $ctid: $file could not be copied"
+		}
+		;;
+	*) download "$NVIDIA_RUNFILE_URL" "$runfile" "$download_limit" ;;
+	esac
+	if [ -n "$sha256" ]; then
+		# shellcheck disable=SC2016 # for the container's shell
+		step "comparing the SHA-256 sum" 300 sh -c 'echo "$1  $2" | sha256sum -c -' sh "$sha256" "$runfile"
+	else
+		warn "no SHA-256 sum was given: $NVIDIA_RUNFILE_URL is trusted as it came"
+	fi
+	step "making the installer executable" 60 chmod 0700 "$runfile"
+	step "installing the libraries of $NVIDIA_DRIVER_VERSION" "$apt_limit" "$runfile" \
+		"$(installer_option)" --silent --tmpdir="$scratch"
+	step "removing the installer" 60 rm -rf "$scratch"
+	scratch=''
+	found=$(library_versions "$seen")
+	[ "$found" = "$NVIDIA_DRIVER_VERSION" ] || fail "$EX_SOFTWARE" \
+		"container $ctid: has libraries of ${found:-no version} after the installation, not of $NVIDIA_DRIVER_VERSION"
+}
+
+install_nvtop() {
+	if in_container 60 sh -c 'command -v nvtop' >/dev/null 2>&1; then
+		return
+	fi
+	if in_container 60 sh -c 'apt-cache policy nvtop | grep -Eq "Candidate: [0-9]"' >/dev/null 2>&1; then
+		apt "installing nvtop" install --no-install-recommends nvtop
+	else
+		warn "container $ctid: nvtop is in none of its APT sources (on Debian 12 it is in contrib): left out"
+	fi
+}
+
+# What is there, by name and version, without running it.
+find_installed() {
+	seen=$(container_root) || fail "$EX_SOFTWARE" "container $ctid: its file system cannot be seen (lxc-info -p -n $ctid)"
+	need_driver=yes need_cuda=yes
+	found=$(library_versions "$seen")
+	if [ "$found" = "$NVIDIA_DRIVER_VERSION" ] && has_nvidia_smi "$seen"; then
+		need_driver=''
+		log "container $ctid: has the libraries of $found already"
+	else
+		log "container $ctid: has libraries of ${found:-no version}: $NVIDIA_DRIVER_VERSION is to be installed"
+	fi
+	[ "$cuda" != none ] || need_cuda=''
+	# shellcheck disable=SC2016 # a format of dpkg-query
+	if [ -n "$need_cuda" ] &&
+		in_container 60 dpkg-query -W -f '${db:Status-Abbrev}' "cuda-toolkit-$cuda" 2>/dev/null | grep -q '^ii'; then
+		need_cuda=''
+		log "container $ctid: has cuda-toolkit-$cuda already"
+	fi
+}
+
+install_nvidia_software_in_container() {
+	find_installed
+	[ -n "$need_driver$need_cuda" ] || return 0
+	# shellcheck disable=SC2016,SC1091 # for the container's shell
+	os=$(in_container 60 sh -c '. /etc/os-release && echo "${ID:-} ${ID_LIKE:-} / ${VERSION_CODENAME:-}"' 2>/dev/null) || os=''
+	case " ${os%/*} " in
+	*' debian '* | *' ubuntu '*) ;;
+	*) fail "$EX_SOFTWARE" "container $ctid: is neither Debian nor Ubuntu (${os:-no /etc/os-release})" ;;
+	esac
+	codename=${os##*/ }
+	matches "$codename" '[a-z]+' || codename=stable
+	wait_for_network
+	: >"$due"
+	installed=yes
+	need_downloader
+	add_repository
+	[ -z "$need_driver" ] || run_installer
+	[ -z "$need_cuda" ] || apt "installing cuda-toolkit-$cuda" install --no-install-recommends "cuda-toolkit-$cuda"
+	install_nvtop
+}
+
+nvidia_smi_works() {
+	in_container 120 nvidia-smi >"$work/out" 2>&1 ||
+		{ [ "$GPU_ASSIGNMENT" = none ] && grep -q 'No devices were found' "$work/out"; }
+}
+
+verify_installation() {
+	log "container $ctid: verifying with nvidia-smi"
+	if ! nvidia_smi_works; then
+		if [ -z "$restarted" ]; then
+			# Somebody may have changed the lines without a restart.
+			log "container $ctid: nvidia-smi does not work in it yet"
+			restart_container
+		fi
+		sleep "$poll"
+		nvidia_smi_works || {
+			show_output "$work/out"
+			fail "$EX_SOFTWARE" "container $ctid: nvidia-smi does not work in it"
+		}
+	fi
+	[ -n "$quiet" ] || show_output "$work/out"
+}
+
+# ---- --check and -n ----
+
+unmount() {
+	[ -n "$mounted" ] || return 0
+	mounted=''
+	pct_within 120 unmount "$ctid" >/dev/null || say "container $ctid: is still mounted: pct unmount $ctid"
+}
+
+# Sets seen: the file system of a container that runs, is mounted, or is mounted for it.
+see_container() {
+	seen=$root/var/lib/lxc/$ctid/rootfs
+	if [ -z "$root" ] && [ "$(container_state)" = running ]; then
+		seen=$(container_root) || seen=''
+	elif [ -z "$root" ] && [ ! -d "$seen/usr" ]; then
+		mounted=yes
+		pct_within 120 mount "$ctid" >/dev/null || {
+			mounted=''
+			fail "$EX_HOST" "container $ctid: its file system could not be mounted"
+		}
+	fi
+	[ -d "$seen/usr" ] || fail "$EX_HOST" "container $ctid: its file system cannot be seen"
+}
+
+check_versions() {
+	see_container
+	found=$(library_versions "$seen")
+	unmount
+	case $found in
+	"$host")
+		echo "container $ctid: its libraries and the host's driver are $host"
+		later=''
+		[ -n "$root" ] || later=$(modinfo -F version nvidia 2>/dev/null) || later=''
+		[ -z "$later" ] || [ "$later" = "$host" ] ||
+			warn "from the next boot of the host its driver is $later"
+		exit 0
+		;;
+	'') say "container $ctid: has no libraries of the NVIDIA driver; the host's is $host" ;;
+	*' '*) say "container $ctid: has libraries of $found side by side; the host's driver is $host" ;;
+	*) say "container $ctid: has libraries of $found, and the host's driver is $host: run lxc-nvidia-setup" ;;
+	esac
+	exit "$EX_SOFTWARE"
+}
+
+print_plan() {
+	configure_host_gpu_passthrough
+	codename=CODENAME state=unknown found=''
+	if [ -z "$root" ]; then
+		state=$(container_state)
+		! seen=$(container_root) || found=$(library_versions "$seen")
+	fi
+	echo "container $ctid: $state, has libraries of ${found:-no version}; the host's driver is $host"
+	if [ "$found" != "$host" ]; then
+		echo "container $ctid: $repo_file: $(source_line '')"
+		echo "container $ctid: $NVIDIA_RUNFILE_URL $(installer_option) --silent"
+		echo "container $ctid: apt-get install nvtop"
+	fi
+	[ "$cuda" = none ] || echo "container $ctid: apt-get install cuda-toolkit-$cuda"
+	echo "container $ctid: restart where something is new; nvidia-smi"
+}
+
+take_lock() {
+	runtime=/run/pve-gpu-utils/lxc-nvidia-setup
+	(umask 077 && mkdir -p "$runtime") || fail "$EX_ERROR" "$runtime cannot be made"
+	exec 9>"$runtime/$ctid.lock"
+	flock -n 9 || fail "$EX_ERROR" "container $ctid: another run of lxc-nvidia-setup is at work on it"
+	due=$runtime/$ctid.restart
+	work=$(mktemp -d) || fail "$EX_ERROR" "no temporary folder can be made"
+}
+
+main() {
+	parse_arguments "$@"
+	validate_inputs
+	log "container $ctid"
+	check_container_exists
+	check_host
+	trap interrupted HUP INT TERM
+	if [ -n "$check" ]; then
+		check_versions
+	elif [ -n "$dry_run" ]; then
+		print_plan
+		exit 0
+	fi
+	trap 'exit_script "$EX_ERROR"' EXIT
+	take_lock
+	configure_host_gpu_passthrough
+	if [ "$(container_state)" != running ]; then
+		log "container $ctid: starting"
+		started_here=yes
+		start_container
+		rm -f "$due"
+		changed=''
+	fi
+	install_nvidia_software_in_container
+	if [ -n "$installed$changed" ] || [ -e "$due" ]; then
+		restarted=yes
+		restart_container
+	fi
+	verify_installation
+	exit_script 0
+}
+
+url='https?://[^][:space:]"<>|\\]+'
+ctid='' cuda=none style='' strict='' check='' dry_run='' quiet='' verbose=''
+timeout=60 root=${PVE_GPU_ROOT:-}
+sha256=${NVIDIA_RUNFILE_SHA256:-} key_url=${NVIDIA_REPO_KEY_URL:-}
+due='' work='' scratch='' mounted='' mount='' named=''
+changed='' installed='' restarted='' started_here='' stopped_here=''
+main "$@"
