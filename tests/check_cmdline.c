@@ -75,6 +75,7 @@ static const struct {
 	{ "root=x -- a\n", "a", "root=x a -- a\n", "a" },
 	{ "-- a\n", "b", "b -- a\n", "b" },
 	{ "\n -- a\n", "b c", "\n b c -- a\n", "b c" },
+	{ "\t-- a\n", "b", "\tb -- a\n", "b" },
 	{ "", "a b", "a b", "a b" },
 	{ "\n", "a b", "a b\n", "a b" },
 	{ "root=x dyndbg=\"file a.c +p; a\"\n", "a", "root=x dyndbg=\"file a.c +p; a\" a\n", "a" },

@@ -200,10 +200,12 @@ char *cmdline_remove(const char *text, const struct strlist *words)
 		if (last.end == 0)
 			continue;
 		/* One blank came with it: the one before, or behind the first word. */
-		if (last.start > 0 && out[last.start - 1] != '\n')
+		if (last.start > 0 && out[last.start - 1] == ' ')
 			last.start--;
 		else if (out[last.end] == ' ')
 			last.end++;
+		else if (last.start > 0 && out[last.start - 1] != '\n')
+			last.start--;
 		memmove(out + last.start, out + last.end, strlen(out + last.end) + 1);
 	}
 	return out;
