@@ -1,0 +1,291 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# gpu-doctor: a host where all is well, then one fault at a time; other hosts; the bundle
+set -eu
+TEST_SRC=$(cd "${TEST_SRC:-$(dirname "$0")}" && pwd)
+unset PVE_GPU_ROOT
+LC_ALL=C.UTF-8
+export LC_ALL
+command -v depmod >/dev/null || PATH=$PATH:/usr/sbin:/sbin
+command -v depmod >/dev/null || {
+	echo "depmod is missing (apt-get install kmod)"
+	exit 77
+}
+PVE_GPU_COMMANDS=$TEST_SRC/fixtures/hosts/bin
+export PVE_GPU_COMMANDS
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+name=''
+
+fail() {
+	echo "FAIL: $name: $*"
+	failed=1
+}
+# doctor CODE ARG...
+doctor() {
+	want=$1
+	shift
+	rc=0
+	gpu-doctor -R "$r" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null || rc=$?
+	[ "$rc" -eq "$want" ] || fail "gpu-doctor $* exited $rc, not $want: $(cat "$tmp/out" "$tmp/err")"
+	[ ! -s "$tmp/err" ] || [ "$want" -gt 1 ] || fail "gpu-doctor $* said: $(cat "$tmp/err")"
+}
+has() {
+	for text; do
+		grep -qF -e "$text" "$tmp/out" || fail "not in the report: $text (it is: $(cat "$tmp/out"))"
+	done
+}
+has_not() {
+	! grep -qF -e "$1" "$tmp/out" || fail "in the report: $1"
+}
+
+# An Arc card for VM 100, set up and booted, its backup protected.
+"$TEST_SRC/fixtures/hosts/mkhost" pve9-uefi-arc "$tmp/well"
+r=$tmp/well
+vfio-setup -R "$r" apply -q --gpu 05:00.0 --early >"$tmp/out" 2>&1 || fail "vfio-setup apply: $(cat "$tmp/out")"
+PVE_GPU_ROOT=$r "$PVE_GPU_COMMANDS/boot" 6.14.8-2-pve || fail "boot"
+for addr in 0000:05:00.0 0000:06:00.0; do
+	link=$(readlink "$r/sys/bus/pci/devices/$addr/driver")
+	ln -sfn "${link%/*}/vfio-pci" "$r/sys/bus/pci/devices/$addr/driver"
+	echo flr bus >"$r/sys/bus/pci/devices/$addr/reset_method"
+done
+for module in vfio vfio_iommu_type1 vfio_pci; do
+	mkdir -p "$r/sys/module/$module"
+done
+pve=$r/etc/pve
+# The host's own processes: none, and nobody runs.
+mkdir -p "$r/proc/1/fd" "$r/run" "$r/var/lib" "$r/etc/pve-gpu-utils/vzdump.d" "$r/etc/systemd/system/multi-user.target.wants"
+{
+	printf 'name: desktop\nmemory: 8192\nmachine: q35\nscsi0: local:vm-100-disk-0,size=8G\n'
+	printf 'hostpci0: 0000:05:00.0,pcie=1\nhostpci1: 0000:06:00.0,pcie=1\n'
+} >"$pve/nodes/pve/qemu-server/100.conf"
+printf 'name: files\nscsi0: local:vm-101-disk-0,size=8G\n' >"$pve/nodes/pve/qemu-server/101.conf"
+printf 'vzdump: nightly\n\tschedule 02:00\n\tall 1\n\tmode snapshot\n' >"$pve/jobs.cfg"
+printf 'dir: local\n\tpath /var/lib/vz\n\tcontent iso,snippets\n\n' >"$pve/storage.cfg"
+printf 'script: /etc/pve-gpu-utils/vzdump-hook\n' >"$r/etc/vzdump.conf"
+cp "$TEST_SRC/../utils/vzdump-hook" "$r/etc/pve-gpu-utils/vzdump-hook"
+cp "$TEST_SRC/../utils/50-gpu" "$r/etc/pve-gpu-utils/vzdump.d/50-gpu"
+chmod 755 "$r/etc/pve-gpu-utils/vzdump-hook" "$r/etc/pve-gpu-utils/vzdump.d/50-gpu"
+ln -s nowhere "$r/etc/systemd/system/multi-user.target.wants/pve-gpu-recover.service"
+
+name=well
+doctor 0
+has 'nothing found' 'is backed up as it lies'
+has_not '  warn'
+doctor 0 -q
+[ ! -s "$tmp/out" ] || fail "-q says: $(cat "$tmp/out")"
+doctor 0 -v
+has '  ok    iommu: at work' '  ok    0000:05:00.0 8086:56a0: driver vfio-pci' '  ok    qemu/100: 0000:05:00.0 0000:06:00.0' \
+	'  ok    hook: vzdump calls' '  ok    nothing was left behind'
+doctor 0 --json
+grep -qxF '{"section":"leftovers","level":"ok","what":"nothing was left behind","why":null,"command":null}' "$tmp/out" ||
+	fail "JSON: $(cat "$tmp/out")"
+cp -a "$r" "$tmp/before"
+doctor 0
+diff -r --no-dereference "$tmp/before" "$r" >"$tmp/diff" 2>&1 || fail "something was changed: $(cat "$tmp/diff")"
+rm -rf "$tmp/before"
+
+# fault NAME: the well host again
+fault() {
+	name=$1
+	rm -rf "$tmp/r"
+	cp -a "$tmp/well" "$tmp/r"
+	r=$tmp/r
+	pve=$r/etc/pve
+	vm=$pve/nodes/pve/qemu-server
+	gpu=$r/sys/bus/pci/devices/0000:05:00.0
+}
+
+fault "the hook is off"
+echo 'mode: snapshot' >"$r/etc/vzdump.conf"
+doctor 1
+has '  fail  hook: vzdump calls no hook script' '        # pve-gpu-hooks enable' '1 found: see'
+# The command that it names is what helps; the stub comes from the sources here.
+pkgdatadir=$(sed -n 's|^[[:space:]]*source=\(/.*\)/vzdump-hook$|\1|p' "$(command -v pve-gpu-hooks)")
+mkdir -p "$r$pkgdatadir"
+cp "$TEST_SRC/../utils/vzdump-hook" "$r$pkgdatadir/vzdump-hook"
+pve-gpu-hooks -R "$r" enable >"$tmp/out" 2>&1 || fail "enable: $(cat "$tmp/out")"
+doctor 0
+
+fault "set-up taken away"
+rm "$r/etc/modprobe.d/pve-gpu-utils.conf"
+doctor 1
+has '  todo  files: /etc/modprobe.d/pve-gpu-utils.conf' '        # vfio-setup apply'
+vfio-setup -R "$r" apply -q >"$tmp/out" 2>&1 || fail "apply: $(cat "$tmp/out")"
+doctor 0
+
+fault "never set up"
+vfio-setup -R "$r" undo -q >"$tmp/out" 2>&1 || fail "undo: $(cat "$tmp/out")"
+doctor 1
+has '  todo  claim: 0000:05:00.0' '        # vfio-setup apply -g 0000:05:00.0'
+
+fault "no answer"
+printf '\377\377\377\377\377\377\377\377' >"$gpu/config"
+doctor 1
+has '  fail  0000:05:00.0 8086:56a0 does not answer' '        # pci-rescan 0000:05:00.0'
+echo D3cold >"$gpu/power_state"
+doctor 0
+
+fault "group mates"
+ln -s "../../../../devices/pci0000:00/0000:00:1f.6" "$r/sys/kernel/iommu_groups/$(basename "$(readlink "$gpu/iommu_group")")/devices/0000:00:1f.6"
+doctor 1
+has '  warn  0000:05:00.0 shares its IOMMU group'
+
+fault "no function-level reset"
+echo bus >"$gpu/reset_method"
+doctor 1
+has '  warn  qemu/100: 0000:05:00.0 has no function-level reset, and no hook resets it before a start' \
+	'        # pve-gpu-hooks guest 100 enable'
+echo 'hookscript: local:snippets/pve-gpu-hook' >>"$vm/100.conf"
+mkdir -p "$r/var/lib/vz/snippets"
+cp "$TEST_SRC/../utils/guest-hook" "$r/var/lib/vz/snippets/pve-gpu-hook"
+chmod 755 "$r/var/lib/vz/snippets/pve-gpu-hook"
+doctor 0
+
+fault "a card that is gone"
+sed -i 's/^hostpci1: .*/hostpci1: 0000:0a:00.0/' "$vm/100.conf"
+doctor 1
+has '  fail  qemu/100 hostpci1: 0000:0a:00.0 is not there' '        # qm set 100 --delete hostpci1'
+
+fault "a value that is refused"
+sed -i 's/^hostpci1: .*/hostpci1: 0000:0A:00.0/' "$vm/100.conf"
+doctor 1
+has '  fail  qemu/100: hostpci1: ' '        # qm set 100 --delete hostpci1'
+
+fault "a mapping that has grown old"
+sed -i 's/^hostpci0: .*/hostpci0: mapping=arc/' "$vm/100.conf"
+mkdir -p "$pve/mapping"
+printf 'arc\n\tmap id=8086:56a0,iommugroup=99,node=pve,path=0000:05:00.0\n\tmap id=8086:56a0,iommugroup=9,node=pve,path=0000:0b:00.0\n\tmap id=8086:1111,iommugroup=5,node=other,path=0000:05:00.0\n' >"$pve/mapping/pci.cfg"
+group=$(basename "$(readlink "$gpu/iommu_group")")
+doctor 1
+has '  fail  qemu/100 hostpci0: mapping arc and the hardware differ in iommugroup of 0000:05:00.0' \
+	'  warn  qemu/100 hostpci0: 0000:0b:00.0 of mapping arc is not there' \
+	"        # pvesh set /cluster/mapping/pci/arc --map id=8086:56a0,iommugroup=$group,node=pve,path=0000:05:00.0 --map id=8086:1111,iommugroup=5,node=other,path=0000:05:00.0"
+[ "$(grep -c 'pvesh set' "$tmp/out")" -eq 1 ] || fail "the command is named more than once"
+# What pvesh would write.
+printf 'arc\n\tmap id=8086:56a0,iommugroup=%s,node=pve,path=0000:05:00.0\n\tmap id=8086:1111,iommugroup=5,node=other,path=0000:05:00.0\n' "$group" >"$pve/mapping/pci.cfg"
+doctor 0
+sed -i s/mapping=arc/mapping=nosuch/ "$vm/100.conf"
+doctor 1
+has '  fail  qemu/100 hostpci0: no mapping nosuch for this node'
+
+fault "two that want it at boot"
+printf 'onboot: 1\n' >>"$vm/100.conf"
+sed 's/^scsi0.*/scsi0: local:vm-102-disk-0,size=8G/' "$vm/100.conf" >"$vm/102.conf"
+doctor 1
+has 'qemu/100 and qemu/102 both start at boot and want 0000:05:00.0' '        # qm set 102 --onboot 0' \
+	'  note  qemu/100,qemu/102 take turns at 0000:05:00.0'
+printf '[old]\nonboot: 1\n' | cat "$tmp/well/etc/pve/nodes/pve/qemu-server/100.conf" - >"$vm/102.conf"
+doctor 0
+
+fault "a container without its node"
+printf 'hostname: llm\ndev0: /dev/nvidia0\nrootfs: local:200,size=4G\n' >"$pve/nodes/pve/lxc/200.conf"
+doctor 1
+has '  fail  lxc/200 dev0: its node is not there' '        # systemctl enable --now pve-gpu-nodes.service'
+
+fault "leftovers"
+sed -i '1ilock: backup' "$vm/101.conf"
+mkdir -p "$r/run/pve-gpu-utils/rescan"
+: >"$r/run/pve-gpu-utils/rescan/0000:05:00.0"
+doctor 1
+has '  warn  qemu/101 is locked for a backup, and none runs' '        # qm unlock 101' \
+	'  warn  pci-rescan has not put everything back at 0000:05:00.0' '        # pci-rescan 0000:05:00.0'
+# While a backup runs its lock is in order.
+: >"$r/run/vzdump.lock"
+flock "$r/run/vzdump.lock" gpu-doctor -R "$r" >"$tmp/out" 2>&1 || :
+has_not 'is locked for a backup, and none runs'
+
+fault "a program that breaks"
+mkdir "$tmp/broken"
+for file in "$(dirname "$(command -v gpu-doctor)")"/*; do
+	ln -s "$file" "$tmp/broken/"
+done
+rm -f "$tmp/broken/mdev-ls"
+printf '#!/bin/sh\necho "mdev-ls: out of luck" >&2\nexit 71\n' >"$tmp/broken/mdev-ls"
+chmod 755 "$tmp/broken/mdev-ls"
+rc=0
+"$tmp/broken/gpu-doctor" -R "$r" >"$tmp/out" 2>&1 || rc=$?
+[ "$rc" -eq 1 ] || fail "exit code $rc"
+has '  fail  mdev-ls failed (exit code 71)' 'out of luck'
+
+# No Proxmox VE, and nothing at all.
+fault "plain Debian"
+rm -rf "$pve"
+doctor 0
+has 'this is no host of Proxmox VE'
+r=$tmp/none
+doctor 66
+
+# Hosts of the other tests: what they are made of is found.
+name=list-pve1
+r=$tmp/list-pve1
+sh "$TEST_SRC/mktree.sh" "$TEST_SRC/fixtures/list-pve1.tree" "$r"
+sh "$TEST_SRC/mkfiles.sh" "$TEST_SRC/fixtures/list-pve1.files" "$r"
+doctor 1
+has '  fail  qemu/103 hostpci1: mapping moved and the hardware differ in iommugroup' \
+	"  fail  qemu/106: hostpci2: cannot set both 'host' and 'mapping'" '        # pct set 202 --delete dev0' \
+	'  fail  lxc/200 dev2: its node is not there' '        # mdev-rm --leftovers' \
+	'  note  qemu/1000,lxc/201 take turns at 0000:06:00.0 (host-driver)'
+doctor 1 -j
+if command -v python3 >/dev/null; then
+	python3 -c 'import json, sys
+for line in sys.stdin: assert set(json.loads(line)) == {"section", "level", "what", "why", "command"}' \
+		<"$tmp/out" || fail "no JSON"
+fi
+
+name=vgpu
+r=$tmp/vgpu
+sh "$TEST_SRC/mktree.sh" "$TEST_SRC/fixtures/vgpu.tree" "$r"
+sh "$TEST_SRC/mkfiles.sh" "$TEST_SRC/fixtures/vgpu.files" "$r"
+doctor 1
+has '        # /usr/lib/nvidia/sriov-manage -e 0000:61:00.0' '        # pve-gpu-hooks mdev enable' \
+	'  warn  vGPU 0000:41:00.5 (nvidia-660 on 0000:41:00.0) is used by nobody' '        # mdev-rm --leftovers'
+
+# --- the bundle ----------------------------------------------------------------
+
+fault "bundle"
+secret='8c6d4b20-1b54-4048-85b3-a6a62d165c01'
+cat >>"$vm/100.conf" <<END
+description: call %2B49-30-1234567, password hunter2
+args: -vnc :1,password=hunter2
+net0: virtio=BC:24:11:2E:C5:01,bridge=vmbr0
+smbios1: uuid=$secret
+hostpci2: 0000:0c:00.0,romfile=desktop.rom
+END
+mkdir -p "$pve/nodes/hermes/lxc"
+printf 'hostname: payroll-db\nlxc.environment: TOKEN=hunter2\n' >"$pve/nodes/hermes/lxc/300.conf"
+printf 'vzdump: nightly\n\tall 1\n\tmailto boss@acme.example\n\tnode hermes\n\tcomment for payroll-db\n' >"$pve/jobs.cfg"
+printf '127.0.0.1 localhost\n192.168.7.20 hermes.acme.example hermes # payroll-db.acme.example\n' >"$r/etc/hosts"
+printf 'search acme.example lan.acme.example\nnameserver 192.168.7.1\n' >"$r/etc/resolv.conf"
+printf 'options vfio-pci ids=8086:56a0 # ask hermes, 192.168.7.20\n' >"$r/etc/modprobe.d/local.conf"
+echo "root=UUID=$secret ip=192.168.7.20::192.168.7.1:255.255.255.0:hermes:eno1" >"$r/etc/kernel/cmdline"
+doctor 1 -q --bundle "$tmp/report.txt"
+[ "$(stat -c %a "$tmp/report.txt")" = 600 ] || fail "mode $(stat -c %a "$tmp/report.txt")"
+for word in hunter2 hermes acme payroll boss desktop "$secret" 192.168.7 1234567 BC:24:11; do
+	! grep -qi -e "$word" "$tmp/report.txt" || fail "the bundle tells $word: $(grep -i -e "$word" "$tmp/report.txt")"
+done
+for text in '==> report' '  fail  qemu/100 hostpci2' '==> /etc/pve/local/qemu-server/100.conf' 'hostpci0: 0000:05:00.0,pcie=1' \
+	'==> pve-hostpci-ls' 'romfile=guest-' 'root=UUID=uuid-1 ip=ip-1::ip-2:255.255.255.0:host-' '==> gpu-ls --tree' 'node host-'; do
+	grep -qF -e "$text" "$tmp/report.txt" || fail "not in the bundle: $text"
+done
+# One name, one number.
+[ "$(grep -o 'ids=8086:56a0 # ask host-[0-9]*, ip-1' "$tmp/report.txt" | wc -l)" -eq 1 ] || fail "numbers differ"
+doctor 1 -q --bundle=-
+grep -qF '==> report' "$tmp/out" || fail "no bundle on standard output"
+set -- "$tmp"/report.txt*
+[ $# -eq 1 ] || fail "left beside the bundle: $*"
+doctor 73 --bundle "$tmp"
+doctor 73 --bundle "$tmp/nowhere/report.txt"
+
+# --- options -----------------------------------------------------------------------
+
+name=options
+doctor 64 --nope
+doctor 64 operand
+doctor 64 --bundle
+doctor 0 --help
+[ "$(wc -l <"$tmp/out")" -le 24 ] || fail "--help is long"
+doctor 0 --version
+
+exit $failed

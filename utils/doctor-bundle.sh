@@ -1,0 +1,141 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# doctor-bundle DIR FILE - a part of gpu-doctor: write what was seen, for a bug report
+#
+# DIR has the report and what our programs printed. Only lines that are about GPUs are
+# taken of files that may hold more, and nothing leaves without doctor-redact.
+set -eu
+self=${0%/*}
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C.UTF-8
+export PATH LC_ALL
+umask 077
+
+[ $# -eq 2 ] || {
+	echo "doctor-bundle: a part of gpu-doctor --bundle=FILE" >&2
+	exit 64
+}
+dir=$1 file=$2
+root=${PVE_GPU_ROOT:-}
+redact=$self/doctor-redact
+[ -x "$redact" ] || redact=@pkglibexecdir@/doctor-redact
+new=''
+trap '[ -z "$new" ] || rm -f "$new"' EXIT
+
+# --- whose names are to go -----------------------------------------------------
+
+names() {
+	sed -n 's/^\(name\|hostname\):[[:space:]]*/guest\t/p' "$root"/etc/pve/nodes/*/qemu-server/*.conf \
+		"$root"/etc/pve/nodes/*/lxc/*.conf 2>/dev/null || :
+	for node in "$root"/etc/pve/nodes/*; do
+		printf 'host\t%s\n' "${node##*/}"
+	done
+	{
+		cat "$root/etc/hostname" 2>/dev/null || :
+		[ -n "$root" ] || uname -n
+		awk '!/^#/ { for (i = 2; i <= NF && $i !~ /^#/; i++) print $i }' "$root/etc/hosts" 2>/dev/null || :
+	} | awk '
+		/^(localhost|ip6-)/ { next }
+		{
+			name = $1
+			dot = index(name, ".")
+			if (dot) {
+				print "domain\t" substr(name, dot + 1)
+				name = substr(name, 1, dot - 1)
+			}
+			print "host\t" name
+		}'
+	awk '$1 == "search" || $1 == "domain" { for (i = 2; i <= NF; i++) print "domain\t" $i }' \
+		"$root/etc/resolv.conf" 2>/dev/null || :
+	awk -F : '$3 >= 1000 && $3 < 60000 { print "user\t" $1 }' "$root/etc/passwd" 2>/dev/null || :
+}
+
+# --- what is taken ---------------------------------------------------------------
+
+title() {
+	printf '\n==> %s\n' "$1"
+}
+
+# What the programs printed for the report, or print now.
+part() { # TITLE NAME
+	title "$1"
+	cat "$dir/$2" "$dir/$2.err" 2>/dev/null || :
+}
+run() {
+	title "$*"
+	program=$1
+	shift
+	for place in "$self" @sbindir@ /usr/bin; do
+		[ -x "$place/$program" ] || continue
+		timeout -k 5 60 "$place/$program" "$@" 2>&1 </dev/null | head -n 2000 || :
+		return
+	done
+	echo "not installed"
+}
+# Lines of a file that match, without control characters.
+lines() { # PATH REGEX
+	[ -f "$root$1" ] || return 0
+	title "$1"
+	{ grep -aE "$2" "$root$1" || :; } | tr -d '\000-\010\013-\037\177'
+}
+
+collect() {
+	echo "gpu-doctor @VERSION@: names are replaced by guest-1, host-1 and so on, addresses by ip-1, mac-1, uuid-1."
+	echo "Read it before you send it."
+	part report report
+	lines /proc/version .
+	lines /proc/cmdline .
+	lines /etc/debian_version .
+	part "gpu-ls" gpus
+	run gpu-ls --tree
+	run gpu-procs -r
+	part "pve-hostpci-ls" qemu
+	part "lxc-gpu-ls" lxc
+	part "gpu-conflicts" conflicts
+	part "vfio-setup check" setup
+	part "pve-gpu-hooks status" status
+	part "pve-gpu-hooks plan" plan-json
+	part "mdev-ls" vgpus
+	part "mdev-ls --types" types
+	part "mdev-ls --check" mdev-check
+	for conf in "$root"/etc/pve/local/qemu-server/*.conf "$root"/etc/pve/local/lxc/*.conf; do
+		# An args line or an environment may hold a password.
+		lines "${conf#"$root"}" '^(\[|bios|dev[0-9]|hookscript|hostname|hostpci|lock|lxc\.(cgroup|idmap|mount\.entry)|machine|name|onboot|ostype|startup|template|unprivileged)'
+	done
+	lines /etc/pve/mapping/pci.cfg '^([^#[:space:]]|[[:space:]]+(map|mdev)[[:space:]])'
+	lines /etc/pve/jobs.cfg '^([^#[:space:]]|[[:space:]]+(all|enabled|exclude|mode|node|pool|schedule|script|vmid)[[:space:]])'
+	lines /etc/vzdump.conf '^(mode|script|hookscript|# pve-gpu-hooks)'
+	lines /etc/pve-gpu-utils/pve-gpu-utils.conf '^[^#;]'
+	lines /etc/kernel/cmdline .
+	lines /etc/default/grub '^GRUB_CMDLINE'
+	for conf in "$root"/etc/modprobe.d/*.conf; do
+		lines "${conf#"$root"}" '^[[:space:]]*(blacklist|install|options|softdep)[[:space:]]'
+	done
+	lines /var/lib/pve-gpu-utils/journal .
+	lines /var/lib/pve-gpu-utils/vfio-setup/manifest .
+	if [ -n "$root" ]; then
+		return
+	fi
+	title "journal: the hooks"
+	journalctl -q --no-pager -n 300 -t vzdump-gpu-hook -t guest-gpu-hook -t pve-gpu-nodes 2>&1 || :
+	title "journal: the kernel"
+	{
+		journalctl -q --no-pager -k -b 2>&1 |
+			grep -aEi 'vfio|iommu|dmar|amd-vi|nvrm|nvidia|nouveau|amdgpu|i915|[ :]xe |mdev|pcieport|AER:' | tail -n 500
+	} || :
+}
+
+[ ! -d "$file" ] || {
+	echo "doctor-bundle: $file is a folder" >&2
+	exit 73
+}
+names >"$dir/names"
+collect >"$dir/bundle" 2>&1
+if [ "$file" = - ]; then
+	exec "$redact" "$dir/names" <"$dir/bundle"
+fi
+new=$(mktemp "$file.XXXXXX")
+"$redact" "$dir/names" <"$dir/bundle" >"$new"
+sync "$new"
+mv -f "$new" "$file"
+new=''
