@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
  * The GPU of a process: what a CUDA program calls, and the thread that the driver
- * starts in it. Device memory is a shared mapping, and /dev/nvidia0 (or
- * $FAKE_CUDA_NODE) is held open where there is one; after a checkpoint there is
- * neither, only the copy in ordinary memory.
+ * starts in it. Device memory is a memory file that is mapped only while a call is
+ * under way, so that it is not the process's own, and /dev/nvidia0 (or $FAKE_CUDA_NODE)
+ * is held open where there is one; after a checkpoint there is neither, only the copy
+ * in ordinary memory. The addresses stay taken all the time.
  *
  * FAKE_CUDA_KERNEL_MS in the environment: each kernel takes this long.
  */
@@ -24,9 +25,10 @@
 struct fake_control fake_control;
 
 struct allocation {
-	char *memory; /* keeps its address */
+	char *memory;
 	char *saved;
 	size_t size;
+	int file;
 };
 
 static struct allocation allocations[64];
@@ -37,19 +39,38 @@ static pthread_cond_t gate_moved;
 static int inside;     /* calls under way */
 static bool is_closed; /* no call may begin */
 
+static void show(const struct allocation *it, bool is_shown)
+{
+	void *at = is_shown ?
+			   mmap(it->memory, it->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, it->file, 0) :
+			   mmap(it->memory, it->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+				-1, 0);
+
+	if (at == MAP_FAILED)
+		abort();
+}
+
+static void show_all(bool is_shown)
+{
+	for (size_t i = 0; i < 64 && allocations[i].size; i++)
+		show(&allocations[i], is_shown);
+}
+
 static void enter(void)
 {
 	pthread_mutex_lock(&gate);
 	while (is_closed)
 		pthread_cond_wait(&gate_moved, &gate);
-	inside++;
+	if (inside++ == 0)
+		show_all(true);
 	pthread_mutex_unlock(&gate);
 }
 
 static void leave(void)
 {
 	pthread_mutex_lock(&gate);
-	inside--;
+	if (--inside == 0)
+		show_all(false);
 	pthread_cond_broadcast(&gate_moved);
 	pthread_mutex_unlock(&gate);
 }
@@ -108,11 +129,9 @@ static int do_checkpoint(uint32_t copy)
 		it->saved = malloc(it->size);
 		if (!it->saved)
 			return OUT_OF_MEMORY;
-		memcpy(it->saved, it->memory, it->size);
-		/* The addresses stay taken. */
-		if (mmap(it->memory, it->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
-			 -1, 0) == MAP_FAILED)
+		if (pread(it->file, it->saved, it->size, 0) != (ssize_t)it->size)
 			return OPERATING_SYSTEM;
+		close(it->file);
 	}
 	if (node >= 0)
 		close(node);
@@ -147,10 +166,9 @@ static int do_restore(const struct fake_slot *slot)
 	for (i = 0; i < 64 && allocations[i].size; i++) {
 		struct allocation *it = &allocations[i];
 
-		if (mmap(it->memory, it->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1,
-			 0) == MAP_FAILED)
+		it->file = memfd_create("vram", MFD_CLOEXEC);
+		if (it->file < 0 || pwrite(it->file, it->saved, it->size, 0) != (ssize_t)it->size)
 			return OUT_OF_MEMORY;
-		memcpy(it->memory, it->saved, it->size);
 		free(it->saved);
 		it->saved = NULL;
 	}
@@ -264,20 +282,17 @@ int cuMemGetInfo_v2(size_t *left, size_t *total)
 int cuMemAlloc_v2(uint64_t *address, size_t size);
 int cuMemAlloc_v2(uint64_t *address, size_t size)
 {
+	void *memory = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	int file = memfd_create("vram", MFD_CLOEXEC);
 	size_t i = 0;
-	void *memory;
 
 	while (i < 64 && allocations[i].size)
 		i++;
-	if (i == 64)
+	if (i == 64 || memory == MAP_FAILED || file < 0 || ftruncate(file, (off_t)size) != 0 ||
+	    !knob_take_vram((int64_t)size))
 		return OUT_OF_MEMORY;
 	enter();
-	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (memory == MAP_FAILED || !knob_take_vram((int64_t)size)) {
-		leave();
-		return OUT_OF_MEMORY;
-	}
-	allocations[i] = (struct allocation){ .memory = memory, .size = size };
+	allocations[i] = (struct allocation){ .memory = memory, .size = size, .file = file };
 	fake_control.bytes += size;
 	*address = (uint64_t)(uintptr_t)memory;
 	leave();
