@@ -71,7 +71,7 @@ ln -s nowhere "$r/etc/systemd/system/multi-user.target.wants/pve-gpu-recover.ser
 
 name=well
 doctor 0
-has 'nothing found' 'is backed up as it lies'
+has 'nothing found' 'is started for its backup'
 has_not '  warn'
 doctor 0 -q
 [ ! -s "$tmp/out" ] || fail "-q says: $(cat "$tmp/out")"
@@ -157,14 +157,14 @@ fault "a mapping that has grown old"
 sed -i 's/^hostpci0: .*/hostpci0: mapping=arc/' "$vm/100.conf"
 mkdir -p "$pve/mapping"
 printf 'arc\n\tmap id=8086:56a0,iommugroup=99,node=pve,path=0000:05:00.0\n\tmap id=8086:56a0,iommugroup=9,node=pve,path=0000:0b:00.0\n\tmap id=8086:1111,iommugroup=5,node=other,path=0000:05:00.0\n' >"$pve/mapping/pci.cfg"
-group=$(basename "$(readlink "$gpu/iommu_group")")
+now=iommugroup=$(basename "$(readlink "$gpu/iommu_group")"),node=pve,path=0000:05:00.0,subsystem-id=$(cut -c 3- "$gpu/subsystem_vendor"):$(cut -c 3- "$gpu/subsystem_device")
 doctor 1
 has '  fail  qemu/100 hostpci0: mapping arc and the hardware differ in iommugroup of 0000:05:00.0' \
 	'  warn  qemu/100 hostpci0: 0000:0b:00.0 of mapping arc is not there' \
-	"        # pvesh set /cluster/mapping/pci/arc --map id=8086:56a0,iommugroup=$group,node=pve,path=0000:05:00.0 --map id=8086:1111,iommugroup=5,node=other,path=0000:05:00.0"
+	"        # pvesh set /cluster/mapping/pci/arc --map id=8086:56a0,$now --map id=8086:1111,iommugroup=5,node=other,path=0000:05:00.0"
 [ "$(grep -c 'pvesh set' "$tmp/out")" -eq 1 ] || fail "the command is named more than once"
 # What pvesh would write.
-printf 'arc\n\tmap id=8086:56a0,iommugroup=%s,node=pve,path=0000:05:00.0\n\tmap id=8086:1111,iommugroup=5,node=other,path=0000:05:00.0\n' "$group" >"$pve/mapping/pci.cfg"
+printf 'arc\n\tmap id=8086:56a0,%s\n\tmap id=8086:1111,iommugroup=5,node=other,path=0000:05:00.0\n' "$now" >"$pve/mapping/pci.cfg"
 doctor 0
 sed -i s/mapping=arc/mapping=nosuch/ "$vm/100.conf"
 doctor 1

@@ -39,6 +39,9 @@ mapping_command() { # NAME NODE
 			if (path ~ /;/ || $2 !~ /^[A-Za-z0-9:=,._-]+$/) bad = 1
 			if (ours && !(path in id)) next
 			entry = ""
+			# Proxmox VE compares what the hardware has, whether the entry says it or not.
+			if (ours && $2 !~ /(^|,)iommugroup=/ && group[path] != "-") part[++n] = "iommugroup="
+			if (ours && $2 !~ /(^|,)subsystem-id=/ && sub_id[path] != ":") part[++n] = "subsystem-id="
 			for (i = 1; i <= n; i++) {
 				if (ours && part[i] ~ /^id=/) part[i] = "id=" id[path]
 				if (ours && part[i] ~ /^iommugroup=/ && group[path] != "-") part[i] = "iommugroup=" group[path]
