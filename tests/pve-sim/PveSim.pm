@@ -920,6 +920,12 @@ sub ct_start {
 		die "you can't start a CT if it's a template\n" if $c->{keys}{template};
 		check_lock($c) if !$o{skiplock};
 		die "CT $id already running\n" if ct_running($id);
+		if (%{$c->{pending}} || @{$c->{delete}}) {
+			delete @{$c->{keys}}{@{$c->{delete}}};
+			$c->{keys} = { %{$c->{keys}}, %{$c->{pending}} };
+			($c->{pending}, $c->{delete}) = ({}, []);
+			write_conf($c);
+		}
 		my %optional = map { m{:\s*(/dev/\S+).*\boptional\b} ? ($1 => 1) : () } @{$c->{raw}};
 		my @nodes = ct_nodes($c);
 		for my $node (@nodes) {
@@ -928,12 +934,40 @@ sub ct_start {
 		}
 		run_guest_hook($c, 'pre-start');
 		nap(guest_attr($id, 'start', 2)) if !$o{fast};
-		my @cmd = ("[lxc monitor] /var/lib/lxc $id", $id, grep { -c $_ } @nodes);
+		my @cmd = ("[lxc monitor] /var/lib/lxc $id", $id, grep { -c $_ && sysopen(my $fh, $_, O_RDONLY) } @nodes);
 		system { '/usr/lib/pve-sim/ct' } @cmd;
 		die "startup for container '$id' failed\n" if $?;
+		ct_root_start($id) if defined guest_attr($id, 'root');
 		run_guest_hook($c, 'post-start', 1);
 		return 1;
 	});
+}
+
+# The process that is in the container's own file system, for those that have one.
+sub ct_root_start {
+	my ($id) = @_;
+	ct_root_end($id);
+	my $pid = fork();
+	if (!$pid) {
+		POSIX::setsid();
+		exec('unshare', '--mount', '/usr/lib/pve-sim/ct-init', $id) or POSIX::_exit(1);
+	}
+	until (-e "$S/state/$id.init") {
+		if (waitpid($pid, POSIX::WNOHANG()) != 0) {
+			kill('KILL', ct_pid($id));
+			wait_gone(600, sub { !ct_running($id) });
+			event('down', "lxc/$id", 'killed');
+			die "startup for container '$id' failed\n";
+		}
+		select(undef, undef, undef, 0.01);
+	}
+}
+
+sub ct_root_end {
+	my ($id) = @_;
+	my $pid = (slurp("$S/state/$id.init") // 0) + 0;
+	kill('KILL', $pid) if $pid > 1;
+	unlink("$S/state/$id.init");
 }
 
 sub ct_end {
@@ -945,11 +979,15 @@ sub ct_end {
 		run_guest_hook($c, 'pre-stop', 1);
 		kill($sig, $pid);
 		mark("told-$id");
-		return 1 if wait_gone($timeout, sub { !ct_running($id) });
+		if (wait_gone($timeout, sub { !ct_running($id) })) {
+			ct_root_end($id);
+			return 1;
+		}
 		die "command 'lxc-stop -n $id --nokill --timeout $timeout' failed: exit code 1\n"
 		    if $sig ne 'KILL' && !$o{forceStop};
 		kill('KILL', $pid);
 		wait_gone(600, sub { !ct_running($id) });
+		ct_root_end($id);
 		event('down', "lxc/$id", 'killed');
 		return 1;
 	});
