@@ -91,6 +91,7 @@ exit_script() {
 	exit "$code"
 }
 
+# shellcheck disable=SC2317 # called by trap
 interrupted() {
 	say "interrupted"
 	exit_script "$EX_ERROR"
@@ -324,7 +325,7 @@ take_operand() {
 }
 
 matches() { # TEXT EXTENDED-REGEX; -z: lines of a longer text are not looked at one by one
-	printf '%s' "$1" | grep -Ezqx -e "$2"
+	printf '%s\000' "$1" | grep -Ezqx -e "$2"
 }
 
 validate_inputs() {
