@@ -28,6 +28,8 @@ static void put_added(struct ctconf_change *c, bool devs, char **text, size_t *l
 	}
 }
 
+static const struct ctconf_mark as_it_is = { 0 };
+
 static void put_line(struct ctconf_change *c, size_t i, bool devs, char **text, size_t *len)
 {
 	const struct ctconf_line *line = &c->lines.l[i];
@@ -35,7 +37,7 @@ static void put_line(struct ctconf_change *c, size_t i, bool devs, char **text, 
 	const char *value;
 
 	if (line->kind == CTCONF_IS_DEV && !devs)
-		mark = &(const struct ctconf_mark){ 0 };
+		mark = &as_it_is;
 	if (mark->drop)
 		return;
 	if (*len && (*text)[*len - 1] != '\n')
