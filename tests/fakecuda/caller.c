@@ -114,8 +114,6 @@ int cuDeviceGetUuid_v2(char uuid[16], int device)
 	return SUCCESS;
 }
 
-#ifndef FAKE_WITHOUT_CHECKPOINT
-
 /* Where the target's control block is, or 0: it maps no libcuda.so. */
 static off_t find_control(int pid)
 {
@@ -136,7 +134,7 @@ static off_t find_control(int pid)
 	return at;
 }
 
-static int open_target(int pid, off_t *at, struct fake_control *control)
+int fake_open_target(int pid, off_t *at, struct fake_control *control)
 {
 	char path[64];
 	int fd;
@@ -155,6 +153,8 @@ static int open_target(int pid, off_t *at, struct fake_control *control)
 	}
 	return fd;
 }
+
+#ifndef FAKE_WITHOUT_CHECKPOINT
 
 static off_t slot_at(off_t control, unsigned i)
 {
@@ -198,7 +198,7 @@ static int serve(const char *name, int pid, struct fake_slot *slot)
 	knob_log(name, pid, "begin", -1);
 	rc = knob_fault(name, pid, &late);
 	if (!rc) {
-		fd = open_target(pid, &at, &control);
+		fd = fake_open_target(pid, &at, &control);
 		rc = fd < 0 ? -fd : 0;
 	}
 	if (!rc && slot->op == OP_RESTORE && control.state == CHECKPOINTED && !control.stuck)
@@ -317,7 +317,7 @@ static int read_pairs(int pid, const void *args, uint32_t *to)
 		return SUCCESS;
 	if (!pairs || count != gpus)
 		return INVALID_VALUE;
-	fd = open_target(pid, &at, &control);
+	fd = fake_open_target(pid, &at, &control);
 	if (fd < 0)
 		return -fd;
 	close(fd);

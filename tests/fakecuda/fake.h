@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 /*
  * A libcuda.so.1 without a GPU. As with the real one the state of a process is in
@@ -72,7 +73,12 @@ struct fake_control {
 
 extern struct fake_control fake_control;
 
-/* 0 where there is no such file or number. */
+/*
+ * A target's memory opened for reading and writing, where its control block is in
+ * it, and what that holds. A descriptor, or -RESULT.
+ */
+int fake_open_target(int pid, off_t *at, struct fake_control *control);
+
 long knob_number(const char *name, long otherwise);
 /* Add to the bytes that are free. Returns false, and takes nothing, where too few are. */
 bool knob_take_vram(int64_t bytes);
