@@ -18,6 +18,13 @@
 
 enum { DEVS = 256, WANTS_MAX = 12, LINES_MAX = 4096, COUNT = 10000 };
 
+/* Each ck_assert() tells of its place in a file: a million of them take longer than all else. */
+#define MUST(cond, ...) \
+	do { \
+		if (!(cond)) \
+			ck_abort_msg(__VA_ARGS__); \
+	} while (0)
+
 /* ---- chance ---- */
 
 static uint64_t chance_state;
@@ -106,7 +113,7 @@ static void split(struct lines *lines, const char *text, size_t len)
 		struct line *line = &lines->l[lines->n++];
 		int header;
 
-		ck_assert_uint_lt(lines->n, LINES_MAX);
+		MUST(lines->n < LINES_MAX, "%lu: too many lines", at_config);
 		line->at = text;
 		line->len = (size_t)((lf ? lf : end) - text);
 		header = header_of(line->at, line->len);
@@ -176,7 +183,7 @@ static const char *const raws[] = {
 	"lxc.mount.entry: /tank/a tank/a none bind,optional,create=dir 0 0",
 	"lxc.mount.entry: /dev/nvidia1 /dev/nvidia1 none bind,optional,create=file 0 0",
 	"lxc.mount.entry: /dev/dri dev/dri none bind,optional,create=dir",
-	"lxc.mount.entry: /dev/nvidia1 dev/nvidia1 none bind,optional,create=file,ro 0 0",
+	"lxc.mount.entry: /dev/nvidia1 mnt/nvidia1 none bind,optional,create=file 0 0",
 	"lxc.cgroup2.devices.allow: c 10:200 rwm", "lxc.cgroup2.devices.allow: c 510:0 r",
 	"lxc.cgroup.devices.allow: c 195:* rwm", "lxc.cgroup2.devices.deny: c 195:0 wr", "lxc.hook.pre-start: /bin/true",
 };
@@ -456,7 +463,7 @@ static bool take(struct expected *e, const struct line *line, bool *devs)
 	if (strncmp(own, "dev", 3) == 0) {
 		unsigned long index = strtoul(own + 3, &at, 10);
 
-		ck_assert_msg(index < DEVS && !devs[index], "%lu: dev%lu is taken: '%s'", at_config, index,
+		MUST(index < DEVS && !devs[index], "%lu: dev%lu is taken: '%s'", at_config, index,
 			      own);
 		devs[index] = true;
 		at -= 3;
@@ -493,20 +500,21 @@ static void compare(const struct config *c, const struct text *old, const char *
 
 		/* Of a line that has lost or gained the end of the text, the LF alone is other. */
 		if (at < before.n && same(&before.l[at], line)) {
-			ck_assert_int_eq(before.l[at].section, line->section);
+			MUST(before.l[at].section == line->section, "%lu: '%.*s' has changed its section in\n%s",
+			     at_config, (int)line->len, line->at, text);
 			at++;
 			continue;
 		}
-		ck_assert_msg(take(e, line, devs), "%lu: not expected: '%.*s' in\n%s", at_config,
+		MUST(take(e, line, devs), "%lu: not expected: '%.*s' in\n%s", at_config,
 			      (int)line->len, line->at, text);
-		ck_assert_msg(line->section == 0, "%lu: '%.*s' is not in the main section of\n%s",
+		MUST(line->section == 0, "%lu: '%.*s' is not in the main section of\n%s",
 			      at_config, (int)line->len, line->at, text);
 	}
-	ck_assert_msg(at == before.n, "%lu: '%.*s' is gone from\n%s", at_config, (int)before.l[at].len,
+	MUST(at == before.n, "%lu: '%.*s' is gone from\n%s", at_config, (int)before.l[at].len,
 		      before.l[at].at, text);
-	ck_assert_msg(e->n == 0, "%lu: '%s' is not in\n%s", at_config, e->l[0], text);
-	if (old->len && len)
-		ck_assert_int_eq(old->at[old->len - 1] == '\n', text[len - 1] == '\n');
+	MUST(e->n == 0, "%lu: '%s' is not in\n%s", at_config, e->l[0], text);
+	MUST(!old->len || !len || (old->at[old->len - 1] == '\n') == (text[len - 1] == '\n'),
+	     "%lu: the last line ends otherwise in\n%s", at_config, text);
 }
 
 /* The main section's devN, as "pct set" would have them after the raw text was written. */
@@ -531,19 +539,22 @@ static void compare_raw(const struct text *old, const struct ctconf_edit *edit)
 {
 	char *whole[DEVS] = { 0 }, *raw[DEVS] = { 0 };
 
-	ck_assert_int_eq(edit->raw_changed, edit->raw_len != old->len ||
-			 memcmp(edit->raw, old->at, old->len) != 0);
+	MUST(edit->raw_changed ==
+	     (edit->raw_len != old->len || memcmp(edit->raw, old->at, old->len) != 0),
+	     "%lu: raw_changed is wrong", at_config);
 	devs_of(edit->text, edit->len, whole);
 	devs_of(edit->raw, edit->raw_len, raw);
 	for (size_t i = 0; i < edit->n_devs; i++) {
 		unsigned index = edit->devs[i].index;
 
-		ck_assert(i == 0 || edit->devs[i - 1].index < index);
+		MUST(i == 0 || edit->devs[i - 1].index < index, "%lu: devs are out of order", at_config);
 		free(raw[index]);
 		raw[index] = edit->devs[i].value ? xstrdup(edit->devs[i].value) : NULL;
 	}
 	for (unsigned i = 0; i < DEVS; i++) {
-		ck_assert_pstr_eq(whole[i], raw[i]);
+		MUST(whole[i] ? raw[i] && strcmp(whole[i], raw[i]) == 0 : !raw[i],
+		     "%lu: dev%u is '%s', by pct '%s'", at_config, i, whole[i] ? whole[i] : "",
+		     raw[i] ? raw[i] : "");
 		free(whole[i]);
 		free(raw[i]);
 	}
@@ -647,8 +658,13 @@ struct counts {
 
 static void is_text(const char *what, const struct text *want, const char *text, size_t len)
 {
-	ck_assert_msg(want->len == len && memcmp(want->at, text, len) == 0,
+	MUST(want->len == len && memcmp(want->at, text, len) == 0,
 		      "%lu: %s\n--- before\n%s\n--- now\n%s", at_config, what, want->at, text);
+}
+
+static void succeeds(int rc)
+{
+	MUST(rc == 0, "%lu: %s", at_config, strerror(-rc));
 }
 
 /* All own lines away, from a text that PVE may have written anew: old again. */
@@ -656,7 +672,7 @@ static void removed(const char *what, const struct text *old, const char *text, 
 {
 	struct ctconf_edit edit;
 
-	ck_assert_int_eq(ctconf_change(text, len, one_in(2) ? CTCONF_DEV : CTCONF_MOUNT, NULL, 0, &edit), 0);
+	succeeds(ctconf_change(text, len, one_in(2) ? CTCONF_DEV : CTCONF_MOUNT, NULL, 0, &edit));
 	is_text(what, old, edit.text, edit.len);
 	ctconf_edit_done(&edit);
 }
@@ -678,21 +694,21 @@ static void one_config(struct counts *counts)
 		free_devs += !c.dev_taken[i];
 	rc = ctconf_change(c.text.at, c.text.len, style, wants, n, &edit);
 	if (style == CTCONF_DEV && e.n > free_devs) {
-		ck_assert_int_eq(rc, -ENOSPC);
+		MUST(rc == -ENOSPC, "%lu: %d, though no devN is left", at_config, rc);
 		counts->full++;
 		expected_done(&e);
 		done(&c.text);
 		return;
 	}
-	ck_assert_int_eq(rc, 0);
+	succeeds(rc);
 	counts->changed += e.n > 0;
 	compare(&c, &c.text, edit.text, edit.len, &e);
 	compare_raw(&c.text, &edit);
 
-	ck_assert_int_eq(ctconf_change(edit.text, edit.len, style, wants, n, &again), 0);
+	succeeds(ctconf_change(edit.text, edit.len, style, wants, n, &again));
 	is_text("twice changes nothing", &(struct text){ edit.text, edit.len, 0 }, again.text, again.len);
-	ck_assert_uint_eq(again.n_devs, 0);
-	ck_assert(!again.raw_changed && !again.raw_adds);
+	MUST(again.n_devs == 0 && !again.raw_changed && !again.raw_adds,
+	     "%lu: it wants to change what is right", at_config);
 	ctconf_edit_done(&again);
 	removed("what was added goes", &c.text, edit.text, edit.len);
 
@@ -700,8 +716,7 @@ static void one_config(struct counts *counts)
 		struct text was = rewrite(c.text.at, c.text.len), is = rewrite(edit.text, edit.len);
 
 		removed("what was added goes, after PVE wrote the file", &was, is.at, is.len);
-		rc = ctconf_change(is.at, is.len, style, wants, n, &again);
-		ck_assert_int_eq(rc, 0);
+		succeeds(ctconf_change(is.at, is.len, style, wants, n, &again));
 		is_text("it is right still, after PVE wrote the file", &is, again.text, again.len);
 		ctconf_edit_done(&again);
 		done(&was);
@@ -713,10 +728,10 @@ static void one_config(struct counts *counts)
 	expect_all(&e, &c, other, others, n_others);
 	rc = ctconf_change(edit.text, edit.len, other, others, n_others, &again);
 	if (other == CTCONF_DEV && e.n > free_devs) {
-		ck_assert_int_eq(rc, -ENOSPC);
+		MUST(rc == -ENOSPC, "%lu: %d, though no devN is left", at_config, rc);
 		expected_done(&e);
 	} else {
-		ck_assert_int_eq(rc, 0);
+		succeeds(rc);
 		compare(&c, &c.text, again.text, again.len, &e);
 		removed("what the second one added goes", &c.text, again.text, again.len);
 		ctconf_edit_done(&again);
