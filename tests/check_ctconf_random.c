@@ -489,11 +489,13 @@ static struct lines before, after;
 static void compare(const struct config *c, const struct text *old, const char *text, size_t len,
 		    struct expected *e)
 {
-	bool devs[DEVS];
+	bool devs[DEVS], crlf;
 	size_t at = 0;
 
 	memcpy(devs, c->dev_taken, sizeof(devs));
 	split(&before, old->at, old->len);
+	crlf = before.n > 0 && old->len > before.l[0].len && before.l[0].len > 0 &&
+	       before.l[0].at[before.l[0].len - 1] == '\r';
 	split(&after, text, len);
 	for (size_t i = 0; i < after.n; i++) {
 		struct line *line = &after.l[i];
@@ -507,6 +509,8 @@ static void compare(const struct config *c, const struct text *old, const char *
 		}
 		MUST(take(e, line, devs), "%lu: not expected: '%.*s' in\n%s", at_config,
 			      (int)line->len, line->at, text);
+		MUST((line->at[line->len - 1] == '\r') == crlf, "%lu: '%.*s' ends otherwise than the first line of\n%s",
+		     at_config, (int)line->len, line->at, text);
 		MUST(line->section == 0, "%lu: '%.*s' is not in the main section of\n%s",
 			      at_config, (int)line->len, line->at, text);
 	}
