@@ -502,23 +502,23 @@ static void compare(const struct config *c, const struct text *old, const char *
 
 		/* Of a line that has lost or gained the end of the text, the LF alone is other. */
 		if (at < before.n && same(&before.l[at], line)) {
-			MUST(before.l[at].section == line->section, "%lu: '%.*s' has changed its section in\n%s",
+			MUST(before.l[at].section == line->section, "%lu: '%.*s' has changed its section in\n%.3000s",
 			     at_config, (int)line->len, line->at, text);
 			at++;
 			continue;
 		}
-		MUST(take(e, line, devs), "%lu: not expected: '%.*s' in\n%s", at_config,
+		MUST(take(e, line, devs), "%lu: not expected: '%.*s' in\n%.3000s", at_config,
 			      (int)line->len, line->at, text);
-		MUST((line->at[line->len - 1] == '\r') == crlf, "%lu: '%.*s' ends otherwise than the first line of\n%s",
+		MUST((line->at[line->len - 1] == '\r') == crlf, "%lu: '%.*s' ends otherwise than the first line of\n%.3000s",
 		     at_config, (int)line->len, line->at, text);
-		MUST(line->section == 0, "%lu: '%.*s' is not in the main section of\n%s",
+		MUST(line->section == 0, "%lu: '%.*s' is not in the main section of\n%.3000s",
 			      at_config, (int)line->len, line->at, text);
 	}
-	MUST(at == before.n, "%lu: '%.*s' is gone from\n%s", at_config, (int)before.l[at].len,
+	MUST(at == before.n, "%lu: '%.*s' is gone from\n%.3000s", at_config, (int)before.l[at].len,
 		      before.l[at].at, text);
-	MUST(e->n == 0, "%lu: '%s' is not in\n%s", at_config, e->l[0], text);
+	MUST(e->n == 0, "%lu: '%s' is not in\n%.3000s", at_config, e->l[0], text);
 	MUST(!old->len || !len || (old->at[old->len - 1] == '\n') == (text[len - 1] == '\n'),
-	     "%lu: the last line ends otherwise in\n%s", at_config, text);
+	     "%lu: the last line ends otherwise in\n%.3000s", at_config, text);
 }
 
 /* The main section's devN, as "pct set" would have them after the raw text was written. */
@@ -663,7 +663,7 @@ struct counts {
 static void is_text(const char *what, const struct text *want, const char *text, size_t len)
 {
 	MUST(want->len == len && memcmp(want->at, text, len) == 0,
-		      "%lu: %s\n--- before\n%s\n--- now\n%s", at_config, what, want->at, text);
+		      "%lu: %s\n--- before\n%.1500s\n--- now\n%.1500s", at_config, what, want->at, text);
 }
 
 static void succeeds(int rc)
