@@ -139,6 +139,9 @@ static const struct {
 	  "dev0: /dev/dri/renderD128,gid=104,mode=0660\n",
 	  "dev0: /dev/dri/renderD128,gid=992,mode=0660\n[pve:pending]\n"
 	  "dev0: /dev/dri/renderD128,gid=104,mode=0660\n", "[pve:pending]\n" },
+	{ DEV, "0c", "a: 1\n[pve:pending]\ndelete: dev0,!dev2;mp0\n",
+	  "a: 1\ndev1: /dev/nvidia0,mode=0666\ndev3: /dev/nvidiactl,mode=0666\n"
+	  "[pve:pending]\ndelete: dev0,!dev2;mp0\n", NULL },
 	{ DEV, "0", D0 "[pve:pending]\ndelete: dev0\n",
 	  D0 "dev1: /dev/nvidia0,mode=0666\n[pve:pending]\ndelete: dev0\n",
 	  "[pve:pending]\ndelete: dev0\n" },

@@ -111,6 +111,7 @@ static void judge_hidden(struct ctconf_change *c, size_t at)
 
 void ctconf_judge_devs(struct ctconf_change *c)
 {
+	memcpy(c->used, c->lines.deleted, sizeof(c->used));
 	for (size_t i = 0; i < c->n_wants; i++)
 		c->met[i] = is_foreign_dev(c, c->wants[i].path);
 	for (size_t i = 0; i < c->lines.n; i++) {

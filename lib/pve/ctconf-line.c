@@ -226,6 +226,22 @@ static void find_in_force(struct ctconf_lines *lines, const char *text, size_t l
 	free(pick.items);
 }
 
+/* "dev0 !dev1,mp0": what is to go at the next start, a new one of that name too. */
+static void read_deletions(struct ctconf_lines *lines, const struct pveconf_item *item)
+{
+	_cleanup_free_ char *value = xstrndup(item->value, item->value_len);
+	char *word, *rest = value;
+
+	while ((word = strsep(&rest, " \t\v\f\r,;"))) {
+		struct pveconf_item key = { .key = word + (*word == '!') };
+		unsigned index;
+
+		key.key_len = strlen(key.key);
+		if (pveconf_key_index(&key, "dev", CTCONF_DEV_MAX - 1, &index))
+			lines->deleted[index] = true;
+	}
+}
+
 void ctconf_lines_read(struct ctconf_lines *lines, const char *text, size_t len)
 {
 	struct pveconf_item item;
@@ -243,6 +259,8 @@ void ctconf_lines_read(struct ctconf_lines *lines, const char *text, size_t len)
 			line->kind = CTCONF_HEADER;
 			if (item.line - 1 < main_end)
 				main_end = item.line - 1;
+		} else if (item.what == PVECONF_DELETE) {
+			read_deletions(lines, &item);
 		} else if (item.part == PVECONF_MAIN || item.part == PVECONF_PENDING) {
 			ctconf_line_parse(&item, line);
 		}

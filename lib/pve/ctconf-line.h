@@ -42,6 +42,7 @@ struct ctconf_lines {
 	size_t end;		/* where the main section's new lines go: before this line */
 	bool crlf;		/* the first line ends so */
 	bool open_end;		/* the last line has no LF */
+	bool deleted[CTCONF_DEV_MAX];	/* devN that a pending change deletes */
 };
 
 /* Kinds are told for the main section and devN of the pending one; all else is OTHER. */
