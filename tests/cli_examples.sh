@@ -153,8 +153,9 @@ run_page() {
 				s/[0-9a-f]\{8\}-[0-9a-f]\{4\}-4[0-9a-f]\{3\}-[89ab][0-9a-f]\{3\}-[0-9a-f]\{12\}/RANDOM-UUID/g" "$tmp/out"
 			echo "=> $rc"
 		} >>"$tmp/got"
-		case $rc in
-		0 | 1 | 65 | 66 | 69 | 75) ;;
+		case $rc.$(cat "$tmp/out") in
+		0.* | 1.* | 65.* | 66.* | 69.* | 75.*) ;;
+		123.*"of another root"*) ;;	# what xargs makes of a 69
 		*)
 			echo "FAIL: $page: exit code $rc: $(cat "$file" "$tmp/out")"
 			failed=1
