@@ -45,8 +45,9 @@ static const char *const calls[] = {
 static int fail(const struct action *a, const struct cudaunit *u, enum cudaunit_stage at,
 		const struct cudaunit_member *m)
 {
-	enum cudaunit_error error = m ? m->error : u->error;
-	int detail = m ? m->detail : u->detail;
+	bool has_failed = m && m->failure.error != CUDAUNIT_OK;
+	enum cudaunit_error error = has_failed ? m->failure.error : m ? m->error : u->error;
+	int detail = has_failed ? m->failure.detail : m ? m->detail : u->detail;
 	bool is_cuda = error == CUDAUNIT_REFUSED || error == CUDAUNIT_NO_INIT;
 	const char *call = error == CUDAUNIT_NO_INIT ? "cuInit"
 			   : a->stages ? calls[at] : "cuCheckpointProcessGetState";

@@ -94,9 +94,9 @@ struct record_writer *ckpt_report_new(const struct record_opts *ropts)
 
 static const char *result_word(const struct cudaunit_member *m, char buf[32])
 {
-	switch (m->error) {
+	switch (m->failure.error) {
 	case CUDAUNIT_REFUSED:
-		snprintf(buf, 32, "error-%d", m->detail);
+		snprintf(buf, 32, "error-%d", m->failure.detail);
 		return buf;
 	case CUDAUNIT_GONE:	return "gone";
 	case CUDAUNIT_HUNG:	return "hung";
@@ -121,10 +121,11 @@ void ckpt_report(struct record_writer *w, const struct cudaunit *u)
 			snprintf(bytes, sizeof(bytes), "%" PRIu64, n);
 			record_put(w, (const char *const[]){ pid,
 				   cudaunit_stage_word((enum cudaunit_stage)k), seconds,
-				   is_copy((enum cudaunit_stage)k) ? bytes : NULL, "ok" });
+				   is_copy((enum cudaunit_stage)k) && n ? bytes : NULL, "ok" });
 		}
-		if (m->error)
-			record_put(w, (const char *const[]){ pid, cudaunit_stage_word(m->at),
-				   NULL, NULL, result_word(m, word) });
+		if (m->failure.error)
+			record_put(w, (const char *const[]){ pid,
+				   cudaunit_stage_word(m->failure.at), NULL, NULL,
+				   result_word(m, word) });
 	}
 }

@@ -210,7 +210,7 @@ static int say_failure(struct run *r)
 	for (size_t i = 0; i < u->n; i++) {
 		struct cudaunit_member *m = &u->members[i];
 
-		if (m == u->culprit || m->error == CUDAUNIT_OK)
+		if (m == u->culprit || m->failure.error == CUDAUNIT_OK)
 			continue;
 		more = ckpt_say_error(&r->procs, u, m);
 		if (code == EX_OK)

@@ -121,9 +121,10 @@ static int say_refused(const char *who, enum cudaunit_stage at, int result)
 int ckpt_say_error(const struct ckpt_procs *procs, const struct cudaunit *u,
 		   const struct cudaunit_member *m)
 {
-	enum cudaunit_error error = m ? m->error : u->error;
-	int detail = m ? m->detail : u->detail;
-	enum cudaunit_stage at = m ? m->at : u->at;
+	bool has_failed = m && m->failure.error != CUDAUNIT_OK;
+	enum cudaunit_error error = has_failed ? m->failure.error : m ? m->error : u->error;
+	int detail = has_failed ? m->failure.detail : m ? m->detail : u->detail;
+	enum cudaunit_stage at = has_failed ? m->failure.at : m ? m->at : u->at;
 	const char *who = m ? ckpt_name(procs, m->pid) : "the unit";
 	const char *stage = cudaunit_stage_word(at);
 

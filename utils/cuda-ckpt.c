@@ -239,6 +239,17 @@ static int run(char **operands, const struct words *words, struct ckpt_opts *o)
 	return run_verb(operands[0], operands + 1, words, o);
 }
 
+/* Wrong options are 1 in the other spelling. */
+static int usage_error(char **argv)
+{
+	int code = msg_usage_error();
+
+	for (; *argv; argv++)
+		if (strncmp(*argv, "--action", 8) == 0 || strcmp(*argv, "--list-gpus") == 0)
+			code = 1;
+	return code;
+}
+
 int main(int argc, char *argv[])
 {
 	enum { OPT_ACTION = 256, OPT_CGROUP, OPT_CONTAINER, OPT_GPU_MAP, OPT_GUEST,
@@ -294,7 +305,7 @@ int main(int argc, char *argv[])
 		default:
 			if (isdigit(optopt))
 				say("-%c: not a process id", optopt);
-			return msg_usage_error();
+			return usage_error(argv);
 		}
 	}
 	code = run(argv + optind, &words, &o);

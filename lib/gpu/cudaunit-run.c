@@ -181,6 +181,8 @@ static int unlock_all(struct cudaunit *u)
 	}
 	if (!is_any_left(u)) {
 		forgive(u);
+		for (size_t i = 0; i < u->n; i++)
+			u->members[i].failure.error = CUDAUNIT_OK;
 		return 0;
 	}
 	for (size_t i = 0; i < u->n && !u->culprit; i++) {
@@ -200,7 +202,7 @@ int cudaunit_run(struct cudaunit *u, unsigned stages)
 
 	forgive(u);
 	for (size_t i = 0; i < u->n; i++)
-		u->members[i].error = CUDAUNIT_OK;
+		u->members[i].error = u->members[i].failure.error = CUDAUNIT_OK;
 	if (stages & 1U << CUDAUNIT_LOCK)
 		is_good = go_forward(u, CUDAUNIT_LOCK);
 	if (is_good && stages & 1U << CUDAUNIT_LOCK && stages & 1U << CUDAUNIT_CHECKPOINT &&

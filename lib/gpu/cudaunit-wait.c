@@ -51,7 +51,12 @@ static void set_error(struct cudaunit *u, struct cudaunit_member *m, enum cudawo
 	m->error = error;
 	m->detail = detail;
 	m->at = stage_of(op);
-	if (error == CUDAUNIT_OK || u->culprit || u->taking_back)
+	if (error == CUDAUNIT_OK || u->taking_back)
+		return;
+	m->failure.error = error;
+	m->failure.detail = detail;
+	m->failure.at = m->at;
+	if (u->culprit)
 		return;
 	u->culprit = m;
 	u->error = error;
@@ -166,6 +171,8 @@ void cudaunit_ask(struct cudaunit *u, struct cudaunit_member *m, enum cudaworker
 	int rc = 0;
 
 	m->error = CUDAUNIT_OK;
+	if (!u->taking_back && op != CUDAWORKER_STATE)
+		m->failure.error = CUDAUNIT_OK;
 	m->asked = m->moved = cudaunit_now();
 	m->rss = m->rss_start = cudaunit_rss(m->dir);
 	m->is_asked = true;

@@ -45,9 +45,14 @@ struct cudaunit_member {
 	int initial;		/* enum cuda_state before anything was done; -1 not known */
 	int state;		/* now, as far as known; -1 */
 	int tid;		/* its restore thread; 0 not known */
-	enum cudaunit_error error;	/* its last one */
+	enum cudaunit_error error;	/* of its last call */
 	int detail;
 	enum cudaunit_stage at;	/* where that was */
+	struct {		/* what went wrong on the way, before anything was taken back */
+		enum cudaunit_error error;
+		int detail;
+		enum cudaunit_stage at;
+	} failure;
 	bool hung;		/* a call is under way that we do not wait for any more */
 	uint64_t vram;		/* in: bytes on GPUs, UINT64_MAX not known; lengthens time limits */
 	struct {
