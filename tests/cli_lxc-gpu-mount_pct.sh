@@ -1,0 +1,220 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# lxc-gpu-mount on a host with pct: devN by "pct set", which writes the file anew as
+# Proxmox VE does; the service; group ids of stopped containers.
+set -eu
+src=${TEST_SRC:-$(dirname "$0")}
+case $src in /*) ;; *) src=$PWD/$src ;; esac
+self=$src/cli_lxc-gpu-mount_pct.sh
+if [ "${FAKE_PVE:-}" != yes ]; then
+	TEST_SRC=$src
+	export TEST_SRC
+	exec "$src/fake-pve.sh" "$self"
+fi
+
+failed=0
+conf=/etc/pve/nodes/pve1/lxc/200.conf
+dir=/mnt/test
+mkdir -p "$dir"
+
+fail() { echo "FAIL: $*" >&2; failed=1; }
+expect() {
+	want=$1
+	shift
+	rc=0
+	timeout 100 "$@" >"$dir/out" 2>"$dir/err" || rc=$?
+	[ "$rc" -eq "$want" ] || { fail "$* exited $rc, not $want"; cat "$dir/err" >&2; }
+}
+says() { grep -qF -- "$1" "$dir/err" || { fail "does not say '$1'"; cat "$dir/err" >&2; }; }
+called() { grep -q -- "$1" "$FAKE/log" || { fail "no call of $1"; cat "$FAKE/log" >&2; }; }
+uncalled() { ! grep -q -- "$1" "$FAKE/log" || fail "calls $1"; }
+is() { cat >"$dir/want"; diff -u "$dir/want" "$conf" >&2 || fail "$1"; }
+begin() {
+	printf '#notes\narch: amd64\nrootfs: local-lvm:vm-200-disk-0,size=8G\n' >"$conf"
+	[ $# -eq 0 ] || printf '%s\n' "$@" >>"$conf"
+	: >"$FAKE/log"
+	cp "$conf" "$dir/before"
+}
+
+# This machine's own GPUs are out of sight; one of another's takes their place.
+if [ -e /proc/driver/nvidia ]; then
+	mount -t tmpfs none /proc/driver/nvidia || { echo 'SKIP: cannot hide the NVIDIA driver'; exit 77; }
+fi
+mount -t tmpfs sys /sys
+mount -t tmpfs dev /dev
+ln -s /proc/self/fd /dev/fd
+mknod -m 666 /dev/null c 1 3
+mkdir /dev/dri
+for name in card0 renderD128; do
+	mkdir -p "/sys/class/drm/$name"
+	ln -s ../../../devices/pci0000:00/0000:00:02.0 "/sys/class/drm/$name/device"
+	: >"/dev/dri/$name"
+done
+gpu=0000:00:02.0
+
+# pct as Proxmox VE's: the digest is looked at, comments go to the top and raw lines to
+# the end, a running container keeps changes of what it has pending.
+cat >/usr/sbin/pct <<'END_PCT'
+#!/usr/bin/perl
+use strict;
+use warnings;
+use Digest::SHA qw(sha1_hex);
+my ($verb, $id, @args) = @ARGV;
+my $fake = $ENV{FAKE};
+open(my $log, '>>', "$fake/log") or die;
+print $log "pct @ARGV\n";
+close($log);
+my $conf = "/etc/pve/lxc/$id.conf";
+my $rootfs = "/var/lib/lxc/$id/rootfs";
+sub slurp { local $/; open(my $f, '<', $_[0]) or die "$_[0]: $!\n"; my $t = <$f>; return $t }
+if ($verb eq 'mount' || $verb eq 'unmount') {
+	die "storage is offline\n" if -e "$fake/mount-fails";
+	my $text = slurp($conf);
+	if ($verb eq 'mount') {
+		system('mkdir', '-p', "$rootfs/etc");
+		system('cp', "$fake/group", "$rootfs/etc/group");
+		$text .= "lock: mounted\n";
+	} else {
+		die "busy\n" if -e "$fake/unmount-fails";
+		system('rm', '-r', $rootfs);
+		$text =~ s/^lock: mounted\n//m;
+	}
+	open(my $f, '>', $conf) or die;
+	print $f $text;
+	exit 0;
+}
+die "unexpected: @ARGV\n" if $verb ne 'set';
+if (-e "$fake/meddle") {
+	unlink("$fake/meddle");
+	open(my $f, '>>', $conf) or die;
+	print $f "dev0: /dev/ttyS0\n";
+	close($f);
+}
+die "set fails\n" if -e "$fake/set-fails";
+my $raw = slurp($conf);
+my (%set, @delete);
+while (my $opt = shift @args) {
+	my $value = shift @args;
+	if ($opt eq '--digest') {
+		die "detected modified configuration - file changed by other user? Try again.\n"
+			if $value ne sha1_hex($raw);
+	} elsif ($opt eq '--delete') {
+		@delete = split(/,/, $value);
+	} else {
+		$opt =~ s/^--//;
+		$set{$opt} = $value;
+	}
+}
+my ($main, $rest) = $raw =~ /\A(.*?)(^\[.*)?\z/ms;
+my (@notes, %conf, @lxc);
+for (split(/\n/, $main)) {
+	if (/^#/) { push @notes, $_ }
+	elsif (/^(lxc\.[a-z0-9_.]+)\s*[:=]\s*(.*)/) { push @lxc, "$1: $2" }
+	elsif (/^([a-z_]+\d*):\s*(.*)/) { $conf{$1} = $2 }
+}
+die "CT is locked ($conf{lock})\n" if $conf{lock};
+$conf{$_} = $set{$_} for keys %set;
+delete $conf{$_} for @delete;
+open(my $f, '>', "$conf.tmp") or die;
+print $f join('', map { "$_\n" } @notes, (map { "$_: $conf{$_}" } sort keys %conf), @lxc);
+print $f "\n$rest" if defined($rest);
+close($f);
+rename("$conf.tmp", $conf) or die;
+END_PCT
+cat >/usr/sbin/pvesm <<'END_PVESM'
+#!/bin/sh
+echo "pvesm $*" >>"$FAKE/log"
+cat "$FAKE/volume" 2>/dev/null || { echo "no such storage" >&2; exit 2; }
+END_PVESM
+chmod +x /usr/sbin/pct /usr/sbin/pvesm
+printf 'video:x:44:\nrender:x:992:\n' >"$FAKE/group"
+
+# By pct, with the group ids of a container that is mounted for it.
+begin 'hostname: ct' '#more notes' 'lxc.cap.drop = mac_admin' '' '[snap]' 'arch: amd64'
+expect 0 lxc-gpu-mount --style dev --gpu $gpu 200
+is 'devN by pct' <<-'EOF'
+	#notes
+	#more notes
+	arch: amd64
+	dev0: /dev/dri/card0,gid=44,mode=0660
+	dev1: /dev/dri/renderD128,gid=992,mode=0660
+	hostname: ct
+	rootfs: local-lvm:vm-200-disk-0,size=8G
+	lxc.cap.drop: mac_admin
+
+	[snap]
+	arch: amd64
+EOF
+called 'pvesm path local-lvm:vm-200-disk-0'
+called 'pct mount 200'
+called 'pct unmount 200'
+uncalled systemctl
+cp "$conf" "$dir/once"
+: >"$FAKE/log"
+expect 0 lxc-gpu-mount -v --style dev --gpu $gpu 200
+cmp "$dir/once" "$conf" || fail 'the second time changes something'
+says 'nothing to change'
+uncalled 'pct set'
+# its storage is a folder: nothing is mounted
+mkdir -p "$dir/subvol/etc"
+printf 'video:x:44:\nrender:x:104:\n' >"$dir/subvol/etc/group"
+echo "$dir/subvol" >"$FAKE/volume"
+: >"$FAKE/log"
+expect 0 lxc-gpu-mount --style dev --gpu $gpu 200
+grep -q '^dev1: /dev/dri/renderD128,gid=104,mode=0660$' "$conf" || fail 'group ids of a folder'
+uncalled 'pct mount'
+
+# From dev to mount and back: there is never a moment without.
+expect 0 lxc-gpu-mount --style mount --gpu $gpu 200
+! grep -q '^dev' "$conf" || fail 'devN stays'
+grep -q 'lxc.cgroup2.devices.allow: c 226:128 wr' "$conf" || fail 'raw lines'
+sed -n '/^\[snap/,$p' "$conf" >"$dir/snap"
+[ "$(wc -l <"$dir/snap")" -eq 2 ] || fail 'lines went into the snapshot'
+expect 0 lxc-gpu-mount --style dev --gpu $gpu 200
+! grep -q '^lxc.mount' "$conf" || fail 'raw lines stay'
+expect 0 lxc-gpu-mount --remove 200
+! grep -q '/dev/' "$conf" || fail '--remove leaves something'
+expect 0 lxc-gpu-mount --remove 200
+
+# Somebody adds a dev0 between our look and pct's: his stays, and ours comes behind.
+begin
+: >"$FAKE/meddle"
+expect 0 lxc-gpu-mount --style dev --gpu $gpu 200
+grep -q '^dev0: /dev/ttyS0$' "$conf" || fail "somebody's dev0 is lost"
+grep -q '^dev2: /dev/dri/renderD128' "$conf" || fail 'ours behind it'
+
+# What fails: 4, and the file is as it was.
+begin
+: >"$FAKE/set-fails"
+expect 4 lxc-gpu-mount --style dev --gpu $gpu 200
+says 'set fails'
+says 'pct set 200 failed'
+cmp "$dir/before" "$conf" || fail 'changed by a failure'
+rm "$FAKE/set-fails" "$FAKE/volume"
+: >"$FAKE/mount-fails"
+expect 4 lxc-gpu-mount --strict --style dev --gpu $gpu 200
+cmp "$dir/before" "$conf" || fail 'changed by a failed mount'
+expect 0 lxc-gpu-mount --style dev --gpu $gpu 200
+says 'only root can use the nodes'
+rm "$FAKE/mount-fails"
+begin
+: >"$FAKE/unmount-fails"
+expect 4 lxc-gpu-mount --style dev --gpu $gpu 200
+says 'still mounted: pct unmount 200'
+rm -rf "$FAKE/unmount-fails" /var/lib/lxc/200
+begin
+expect 0 lxc-gpu-mount -n --style dev --gpu $gpu 200
+says 'looked up only when it is done'
+uncalled 'pct mount'
+cmp "$dir/before" "$conf" || fail '-n changes'
+mv /usr/sbin/pct /usr/sbin/pct.away
+expect 4 lxc-gpu-mount -q --style dev --gpu $gpu 200
+mv /usr/sbin/pct.away /usr/sbin/pct
+
+# No root: 4.
+if command -v setpriv >/dev/null; then
+	chmod 755 /mnt /mnt/test
+	expect 4 setpriv --reuid=65534 --clear-groups "$(command -v lxc-gpu-mount)" --gpu $gpu 200
+	says 'root is needed'
+fi
+exit $failed
