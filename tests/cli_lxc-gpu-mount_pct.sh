@@ -211,6 +211,37 @@ mv /usr/sbin/pct /usr/sbin/pct.away
 expect 4 lxc-gpu-mount -q --style dev --gpu $gpu 200
 mv /usr/sbin/pct.away /usr/sbin/pct
 
+# NVIDIA's nodes that come into being on use: the service is enabled once, and not for
+# a dry run, for --remove, or for other GPUs.
+mkdir -p /run/systemd/system
+cat >/usr/bin/systemctl <<'END_SYSTEMCTL'
+#!/bin/sh
+echo "systemctl $*" >>"$FAKE/log"
+case $1 in
+is-enabled) [ -e "$FAKE/enabled" ] ;;
+enable) : >"$FAKE/enabled" ;;
+esac
+END_SYSTEMCTL
+mount -t tmpfs driver /proc/driver
+mkdir -p /proc/driver/nvidia/gpus
+printf 'Character devices:\n195 nvidia\n508 nvidia-uvm\n\nBlock devices:\n' >"$dir/devices"
+mount --bind "$dir/devices" /proc/devices
+touch /dev/nvidiactl /dev/nvidia-uvm /dev/nvidia-uvm-tools
+begin
+expect 0 lxc-gpu-mount -n --style dev --gpu none 200
+uncalled systemctl
+expect 0 lxc-gpu-mount -v --style dev --gpu none 200
+called 'systemctl enable --quiet pve-gpu-nodes.service'
+says 'pve-gpu-nodes.service will make the nodes at each boot'
+grep -q '^dev0: /dev/nvidia-uvm,mode=0666$' "$conf" || fail 'no uvm'
+: >"$FAKE/log"
+expect 0 lxc-gpu-mount --style mount --gpu none 200
+uncalled 'systemctl enable'
+: >"$FAKE/log"
+expect 0 lxc-gpu-mount --remove 200
+uncalled systemctl
+rm -r /run/systemd
+
 # No root: 4.
 if command -v setpriv >/dev/null; then
 	chmod 755 /mnt /mnt/test

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "base/readfile.h"
 #include "gpu/ctnodes.h"
 #include "pve/ctconf.h"
 
@@ -38,5 +39,16 @@ bool complain(const struct job *j, const char *what);
  * has the host make them at each boot. 0 or an exit code, said.
  */
 int wants_find(struct job *j);
+
+/*
+ * Read the container's config, and see whether a task of PVE's has it locked. 0 or an
+ * exit code, said.
+ */
+int config_read(const struct job *j, struct readfile *text);
+int config_check_lock(const struct job *j, const struct readfile *text);
+
+/* Make the config what is wanted, or print how it would change. 0 or an exit code, said. */
+int change_apply(const struct job *j);
+int change_print(const struct job *j, const struct readfile *text);
 
 #endif

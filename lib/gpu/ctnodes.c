@@ -9,25 +9,12 @@
 #include "base/root.h"
 #include "base/sysfs.h"
 #include "base/xalloc.h"
-#include "gpu/ctnodes.h"
-#include "gpu/gpunode.h"
+#include "gpu/ctnodes-find.h"
 
 /* Source: Documentation/admin-guide/devices.txt */
-enum { MAJOR_NVIDIA = 195, MINOR_NVIDIACTL = 255, MAJOR_DRM = 226 };
+enum { MAJOR_DRM = 226 };
 enum { VENDOR_INTEL = 0x8086 };
-enum { DEVICES_MAX = 64 * 1024, CAPABILITY_MAX = 4096 };
-
-#define CAPS	"/proc/driver/nvidia/capabilities"
-
-struct find {
-	struct gpunodes host;
-	struct pciaddr *gpus;	/* owned; picked so far */
-	size_t n_gpus, gpus_room;
-	bool nvidia;		/* the standard nodes are needed */
-	size_t room;		/* of out->nodes */
-	struct ctnodes *out;
-	char *why;		/* owned */
-};
+enum { DEVICES_MAX = 64 * 1024 };
 
 /* ---- what the kernel says ---- */
 
@@ -50,16 +37,6 @@ int ctnodes_major(const char *driver)
 	return -1;
 }
 
-/* "DeviceFileMinor: 30" of a capability; -1 without. */
-static int capability_minor(const char *path)
-{
-	_cleanup_free_ char *text = readfile_string(path, CAPABILITY_MAX);
-	const char *p = text ? strstr(text, "DeviceFileMinor:") : NULL;
-	int minor;
-
-	return p && sscanf(p, "DeviceFileMinor: %d", &minor) == 1 ? minor : -1;
-}
-
 /* "MAJOR:MINOR" of a device in sysfs. */
 static bool read_number(const char *class, const char *name, struct ctnode *node)
 {
@@ -80,16 +57,16 @@ static bool is_intel(const struct pciaddr *addr)
 	return sysfs_read_u64(path, &vendor) == 0 && vendor == VENDOR_INTEL;
 }
 
-static bool is_there(const char *path)
+/* ---- the list ---- */
+
+bool ctnode_is_there(const char *path)
 {
 	_cleanup_free_ char *host = root_path("%s", path);
 
 	return access(host, F_OK) == 0;
 }
 
-/* ---- the list ---- */
-
-static void add(struct find *f, struct ctnode node)
+void ctnodes_add(struct ctnodes_find *f, struct ctnode node)
 {
 	struct ctnodes *out = f->out;
 
@@ -102,115 +79,9 @@ static void add(struct find *f, struct ctnode node)
 	}
 	if (!node.name)
 		node.name = xstrdup(node.path);
-	node.is_there = is_there(node.path);
+	node.is_there = ctnode_is_there(node.path);
 	out->nodes = xgrow(out->nodes, out->n, &f->room, sizeof(*out->nodes));
 	out->nodes[out->n++] = node;
-}
-
-static void add_nvidia(struct find *f, const char *name, unsigned minor)
-{
-	add(f, (struct ctnode){
-		.path = xasprintf("/dev/nvidia%s", name),
-		.has_number = true, .major = MAJOR_NVIDIA, .minor = minor,
-	});
-}
-
-static void add_uvm(struct find *f, const char *name, unsigned minor)
-{
-	int major = ctnodes_major("nvidia-uvm");
-
-	add(f, (struct ctnode){
-		.path = xasprintf("/dev/nvidia-%s", name), .made_on_use = true,
-		.has_number = major >= 0, .major = (unsigned)major, .minor = minor,
-	});
-}
-
-static void add_standard(struct find *f)
-{
-	add_nvidia(f, "ctl", MINOR_NVIDIACTL);
-	add_uvm(f, "uvm", 0);
-	add_uvm(f, "uvm-tools", 1);
-	/* drivers from before MIG have none */
-	if (ctnodes_major("nvidia-caps") >= 0 || is_there("/dev/nvidia-caps"))
-		add(f, (struct ctnode){ .path = xstrdup("/dev/nvidia-caps"),
-					.is_dir = true, .made_on_use = true });
-}
-
-static void add_capability(struct find *f, const char *folder)
-{
-	_cleanup_free_ char *path = xasprintf("%s/access", folder);
-	int minor = capability_minor(path), major = ctnodes_major("nvidia-caps");
-
-	if (minor < 0)
-		return;
-	add(f, (struct ctnode){
-		.path = xasprintf("/dev/nvidia-caps/nvidia-cap%d", minor),
-		.made_on_use = true,
-		.has_number = major >= 0, .major = (unsigned)major,
-		.minor = (unsigned)minor,
-	});
-}
-
-/* "gi3", "ci0" */
-static bool is_instance(const char *name, const char *kind)
-{
-	return strncmp(name, kind, 2) == 0 && name[2]
-	       && name[2 + strspn(name + 2, "0123456789")] == '\0';
-}
-
-/* The capabilities of one GPU instance, of one or all of its compute instances. */
-static void add_instance(struct find *f, const char *folder, const char *ci)
-{
-	_cleanup_closedir_ DIR *dir = opendir(folder);
-	struct dirent *entry;
-
-	add_capability(f, folder);
-	while (dir && (entry = readdir(dir))) {
-		_cleanup_free_ char *sub = xasprintf("%s/%s", folder, entry->d_name);
-
-		if (is_instance(entry->d_name, "ci")
-		    && (!ci || strcmp(ci, entry->d_name) == 0))
-			add_capability(f, sub);
-	}
-}
-
-/* instance: "gi3" or "gi3/ci0"; NULL: all that there are, perhaps none. */
-static int add_mig(struct find *f, const char *minor, const char *instance)
-{
-	_cleanup_free_ char *folder = root_path(CAPS "/gpu%s/mig", minor),
-			    *gi = NULL, *path = NULL;
-	_cleanup_closedir_ DIR *dir = NULL;
-	struct dirent *entry;
-	char *ci;
-
-	if (instance) {
-		gi = xstrdup(instance);
-		ci = strchr(gi, '/');
-		path = xasprintf("%s/%s", folder, instance);
-		if (ci)
-			*ci++ = '\0';
-		if (!is_instance(gi, "gi") || (ci && !is_instance(ci, "ci"))) {
-			f->why = xasprintf("%s: not a MIG instance (giN or giN/ciN)", instance);
-			return -EINVAL;
-		}
-		if (access(path, F_OK) < 0) {
-			f->why = xasprintf("/dev/nvidia%s has no MIG instance %s", minor,
-					   instance);
-			return -ENOENT;
-		}
-		free(path);
-		path = xasprintf("%s/%s", folder, gi);
-		add_instance(f, path, ci);
-		return 0;
-	}
-	dir = opendir(folder);
-	while (dir && (entry = readdir(dir))) {
-		_cleanup_free_ char *sub = xasprintf("%s/%s", folder, entry->d_name);
-
-		if (is_instance(entry->d_name, "gi"))
-			add_instance(f, sub, NULL);
-	}
-	return 0;
 }
 
 /* ---- GPUs ---- */
@@ -229,7 +100,7 @@ static const char *after(const char *path, const char *prefix)
 }
 
 /* The GPU's node whose path is the prefix and a number; returns the number. */
-static const char *node_number(const struct find *f, const struct pciaddr *addr,
+static const char *node_number(const struct ctnodes_find *f, const struct pciaddr *addr,
 			       const char *prefix)
 {
 	for (size_t i = 0; i < f->host.n; i++) {
@@ -242,7 +113,8 @@ static const char *node_number(const struct find *f, const struct pciaddr *addr,
 	return NULL;
 }
 
-static bool has_node(const struct find *f, const struct pciaddr *addr, const char *path)
+static bool has_node(const struct ctnodes_find *f, const struct pciaddr *addr,
+		     const char *path)
 {
 	for (size_t i = 0; i < f->host.n; i++)
 		if (strcmp(f->host.nodes[i].path, path) == 0
@@ -252,7 +124,7 @@ static bool has_node(const struct find *f, const struct pciaddr *addr, const cha
 }
 
 /* kind: "card" or "renderD"; link: udev's word for it. by_path: take its link if any. */
-static bool add_drm(struct find *f, const struct pciaddr *addr, const char *kind,
+static bool add_drm(struct ctnodes_find *f, const struct pciaddr *addr, const char *kind,
 		    const char *link, bool by_path)
 {
 	_cleanup_free_ char *prefix = xasprintf("/dev/dri/%s", kind), *path = NULL,
@@ -275,11 +147,11 @@ static bool add_drm(struct find *f, const struct pciaddr *addr, const char *kind
 	node.name = xasprintf("/dev/dri/%s", name);
 	node.path = by_path && has_node(f, addr, path) ? TAKE_PTR(path)
 						       : xstrdup(node.name);
-	add(f, node);
+	ctnodes_add(f, node);
 	return true;
 }
 
-static void add_kfd(struct find *f)
+static void add_kfd(struct ctnodes_find *f)
 {
 	struct ctnode node = { .group = CTNODE_RENDER };
 	int major = ctnodes_major("kfd");
@@ -288,11 +160,11 @@ static void add_kfd(struct find *f)
 	node.has_number = read_number("kfd", "kfd", &node) || major >= 0;
 	if (node.has_number && node.major == 0)
 		node.major = (unsigned)major;
-	add(f, node);
+	ctnodes_add(f, node);
 }
 
 /* 0, -ENOENT or -EINVAL, with why. */
-static int add_gpu(struct find *f, const struct pciaddr *addr, const char *instance)
+static int add_gpu(struct ctnodes_find *f, const struct pciaddr *addr, const char *instance)
 {
 	const char *minor = node_number(f, addr, "/dev/nvidia");
 	char text[PCIADDR_STRLEN];
@@ -300,9 +172,9 @@ static int add_gpu(struct find *f, const struct pciaddr *addr, const char *insta
 
 	pciaddr_format(addr, text);
 	if (minor) {
-		add_nvidia(f, minor, (unsigned)strtoul(minor, NULL, 10));
+		ctnodes_add_nvidia(f, minor, (unsigned)strtoul(minor, NULL, 10));
 		f->nvidia = true;
-		return add_mig(f, minor, instance);
+		return ctnodes_add_mig(f, minor, instance);
 	}
 	if (instance) {
 		f->why = xasprintf("%s is no NVIDIA GPU: it has no %s", text, instance);
@@ -321,7 +193,7 @@ static int add_gpu(struct find *f, const struct pciaddr *addr, const char *insta
 	return 0;
 }
 
-static bool is_picked(const struct find *f, const struct pciaddr *addr)
+static bool is_picked(const struct ctnodes_find *f, const struct pciaddr *addr)
 {
 	for (size_t i = 0; i < f->n_gpus; i++)
 		if (pciaddr_compare(&f->gpus[i], addr) == 0)
@@ -329,7 +201,7 @@ static bool is_picked(const struct find *f, const struct pciaddr *addr)
 	return false;
 }
 
-static void pick(struct find *f, const struct pciaddr *addr)
+static void pick(struct ctnodes_find *f, const struct pciaddr *addr)
 {
 	if (is_picked(f, addr))
 		return;
@@ -337,7 +209,7 @@ static void pick(struct find *f, const struct pciaddr *addr)
 	f->gpus[f->n_gpus++] = *addr;
 }
 
-static int find_all(struct find *f)
+static int find_all(struct ctnodes_find *f)
 {
 	int rc = 0;
 
@@ -359,7 +231,7 @@ static int find_all(struct find *f)
 }
 
 /* The NVIDIA GPU of this number, by address; false: fewer there are. */
-static bool nvidia_by_index(const struct find *f, unsigned long index,
+static bool nvidia_by_index(const struct ctnodes_find *f, unsigned long index,
 			    struct pciaddr *addr)
 {
 	for (size_t i = 0; i < f->host.n; i++) {
@@ -379,7 +251,7 @@ static bool nvidia_by_index(const struct find *f, unsigned long index,
 	return false;
 }
 
-static int find_one(struct find *f, char *word)
+static int find_one(struct ctnodes_find *f, char *word)
 {
 	char *instance = strchr(word, '/');
 	struct pciaddr addr;
@@ -401,7 +273,7 @@ static int find_one(struct find *f, char *word)
 	return add_gpu(f, &addr, instance);
 }
 
-static int find_list(struct find *f, const char *wish)
+static int find_list(struct ctnodes_find *f, const char *wish)
 {
 	_cleanup_free_ char *copy = xstrdup(wish);
 	char *word, *rest = copy;
@@ -423,7 +295,7 @@ static int compare_path(const void *a, const void *b)
 int ctnodes_find(const char *wish, struct ctnodes *out, char **why)
 {
 	struct ctnodes found = { 0 };
-	struct find f = { .out = &found };
+	struct ctnodes_find f = { .out = &found };
 	int rc = gpunodes_read(&f.host);
 
 	if (rc < 0)
@@ -435,7 +307,7 @@ int ctnodes_find(const char *wish, struct ctnodes *out, char **why)
 	else
 		rc = find_list(&f, wish);
 	if (rc == 0 && f.nvidia)
-		add_standard(&f);
+		ctnodes_add_standard(&f);
 	found.n_gpus = f.n_gpus;
 	gpunodes_done(&f.host);
 	free(f.gpus);
@@ -453,7 +325,7 @@ int ctnodes_find(const char *wish, struct ctnodes *out, char **why)
 void ctnodes_look(struct ctnodes *c)
 {
 	for (size_t i = 0; i < c->n; i++)
-		c->nodes[i].is_there = is_there(c->nodes[i].path);
+		c->nodes[i].is_there = ctnode_is_there(c->nodes[i].path);
 }
 
 void ctnodes_done(struct ctnodes *c)
