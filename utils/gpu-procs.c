@@ -24,13 +24,13 @@ static const struct record_field fields[] = {
 static void usage(FILE *out)
 {
 	fputs("Usage: gpu-procs [-0Hjr] [-o LIST] [-g GUEST | -c ID] [ADDR...]\n"
-	      "List processes that have a GPU's device node open or CUDA's driver library\n"
-	      "mapped, and whose they are; exit 1 for none.\n\n"
+	      "List processes that have a GPU's device node open or CUDA's driver\n"
+	      "library mapped, and whose they are; exit 1 for none.\n\n"
 	      "  -0, --null           end records with NUL, not newline\n"
 	      "  -H, --header         begin with the names of the fields\n"
 	      "  -R, --root=DIR       use DIR as the system root\n"
 	      "  -c, --container=ID   only processes of this container\n"
-	      "  -g, --guest=GUEST    only processes of this guest (qemu/100, lxc/200, 100)\n"
+	      "  -g, --guest=GUEST    only processes of this guest (qemu/100, lxc/200)\n"
 	      "  -j, --json           print one JSON object a line\n"
 	      "  -o, --output=LIST    print these fields, in this order\n"
 	      "  -q, --quiet          no warnings\n"

@@ -151,8 +151,8 @@ static void claim_container(struct owner *owner, const struct path *p, size_t i,
 		claim(owner, RANK_CONTAINER, xasprintf("docker/%.*s", ID_SHORT, id));
 	/* "/NAMESPACE/ID": ids of its own clients are any text. */
 	if (i == 1 && is_containerd_namespace(before))
-		claim(owner, RANK_CONTAINER, id ? xasprintf("containerd/%.*s", ID_SHORT, id)
-						: xasprintf("containerd/%s", part));
+		claim(owner, RANK_CONTAINER,
+		      xasprintf("containerd/%.*s", id ? ID_SHORT : (int)strlen(part), part));
 }
 
 static void claim_guest(struct owner *owner, const struct path *p, size_t i)

@@ -27,7 +27,8 @@ static void add_device(struct gpunodes *g, size_t *room, const char *folder,
 
 	while (dir && (entry = readdir(dir)))
 		if (*entry->d_name != '.')
-			add(g, room, xasprintf("/dev/vfio/devices/%s", entry->d_name), addr);
+			add(g, room, xasprintf("/dev/vfio/devices/%s", entry->d_name),
+			    addr);
 }
 
 static int add_gpus(struct gpunodes *g, size_t *room)
@@ -67,7 +68,7 @@ static int add_mdevs(struct gpunodes *g, size_t *room)
 		_cleanup_free_ char *folder = NULL, *link = NULL, *group = NULL;
 		struct mdev_instance inst;
 
-		/* What is no UUID, has no PCI parent or is gone meanwhile is none of ours. */
+		/* What is no UUID, has no PCI parent or is gone is none of ours. */
 		if (mdev_instance_read(entry->d_name, &inst) < 0)
 			continue;
 		folder = xasprintf("%s/%s", path, entry->d_name);
