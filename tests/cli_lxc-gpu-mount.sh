@@ -305,6 +305,8 @@ expect 3 lxc-gpu-mount -R "$root" 7
 expect 3 lxc-gpu-mount -R "$root" 12345678901
 expect 3 lxc-gpu-mount -R "$root" 220
 says 'lxc/220 is on node pve2'
+expect 4 lxc-gpu-mount -R "$dir/none" 200
+says 'is Proxmox VE'
 mkdir "$conf/300.conf"
 expect 4 lxc-gpu-mount -R "$root" --remove 300
 rm -r "$root/proc/driver" "$root/dev/nvidia"* "$root/dev/dri" "$root/dev/kfd" "$root/sys" "$root/proc/devices"

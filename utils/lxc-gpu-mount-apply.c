@@ -28,16 +28,16 @@ static int say_no_container(uint32_t ctid)
 {
 	struct guestdir dir;
 
-	if (guestdir_open(&dir, GUEST_LXC, NULL, &ctid, 1) == 0) {
-		if (dir.n) {
-			say("lxc/%u is on node %s: run it there", ctid,
-			    dir.nodes[dir.entries[0].node].name);
-			guestdir_close(&dir);
-			return EXIT_NO_CONTAINER;
-		}
-		guestdir_close(&dir);
+	if (guestdir_open(&dir, GUEST_LXC, NULL, &ctid, 1) < 0) {
+		say("/etc/pve: is Proxmox VE's cluster file system mounted?");
+		return EXIT_HOST;
 	}
-	say("lxc/%u: no such container on this node", ctid);
+	if (dir.n)
+		say("lxc/%u is on node %s: run it there", ctid,
+		    dir.nodes[dir.entries[0].node].name);
+	else
+		say("lxc/%u: no such container on this node", ctid);
+	guestdir_close(&dir);
 	return EXIT_NO_CONTAINER;
 }
 
@@ -155,15 +155,6 @@ static bool sets_devs(const struct ctconf_edit *edit)
 	return false;
 }
 
-/* PVE plugs new nodes into a running container, but unplugs none. */
-static bool deletes_devs(const struct ctconf_edit *edit)
-{
-	for (size_t i = 0; i < edit->n_devs; i++)
-		if (!edit->devs[i].value)
-			return true;
-	return false;
-}
-
 /* Has the file other bytes now than before? */
 static bool is_changed(const struct job *j, const struct readfile *before)
 {
@@ -181,6 +172,7 @@ static int run_pct(const struct job *j, const struct readfile *text,
 {
 	int rc = set_devs(j, text, edit);
 
+	/* a change that PVE could not hot-plug is made all the same, for the next start */
 	if (rc == 0 || is_changed(j, text))
 		return 0;
 	if (rc < 0)
@@ -188,6 +180,18 @@ static int run_pct(const struct job *j, const struct readfile *text,
 	else
 		say("pct set %u failed", j->ctid);
 	return EXIT_HOST;
+}
+
+static bool is_other(const struct ctconf_edit *edit, const struct readfile *text)
+{
+	return edit->len != text->len
+	       || (text->len && memcmp(edit->text, text->data, text->len) != 0);
+}
+
+/* What PVE could not do to the running container waits there. */
+static bool has_pending(const struct readfile *text)
+{
+	return text->len && memmem(text->data, text->len, "\n[pve:pending]", 14);
 }
 
 /*
@@ -212,13 +216,11 @@ static int step(const struct job *j, bool *done, bool *restart)
 	if (rc == 0)
 		rc = plan(j, &text, &edit);
 	if (rc == 0) {
-		bool write = by_pct ? edit.raw_changed
-				    : edit.raw_changed || edit.n_devs
-				      || edit.len != text.len;
+		bool write = by_pct ? edit.raw_changed : is_other(&edit, &text);
 
 		use_pct = by_pct && edit.n_devs && (sets_devs(&edit) || !write);
 		*done = !use_pct && !write;
-		*restart = *restart || write || deletes_devs(&edit);
+		*restart = *restart || write || (*done && has_pending(&text));
 		if (!*done)
 			say_edit(j, &edit);
 		if (write && !use_pct) {
@@ -249,7 +251,8 @@ int change_apply(const struct job *j)
 		any = any || !done;
 	}
 	if (!done) {
-		say("%s changes faster than it can be edited", j->label);
+		say("%s does not become what it should: is somebody else changing it?",
+		    j->label);
 		return EXIT_HOST;
 	}
 	if (!any)
