@@ -22,7 +22,7 @@ struct redactor {
 	size_t n, room;
 };
 
-/* Finds something at the start of s: its length, or 0. kind, and what to skip before it. */
+/* What s begins with: its length, or 0; of what kind; what to skip before it. */
 typedef size_t finder(const char *s, const char **kind, size_t *skip);
 
 struct redactor *redactor_new(void)
@@ -65,10 +65,11 @@ static const struct entry *lookup(struct redactor *r, const char *kind, const ch
 static bool is_common(const char *name)
 {
 	static const char *const words[] = {
-		"amd", "backup", "container", "ct", "debian", "default", "gpu", "guest",
-		"host", "intel", "kvm", "local", "localhost", "lxc", "node", "none", "nvidia",
-		"pci", "proxmox", "pve", "qemu", "root", "running", "server", "stopped", "test",
-		"ubuntu", "unknown", "vfio", "vga", "vgpu", "vm", "vzdump",
+		"amd", "backup", "container", "ct", "debian", "default", "gpu",
+		"guest", "host", "intel", "kvm", "local", "localhost", "lxc", "node",
+		"none", "nvidia", "pci", "proxmox", "pve", "qemu", "root", "running",
+		"server", "stopped", "test", "ubuntu", "unknown", "vfio", "vga",
+		"vgpu", "vm", "vzdump",
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++)
@@ -144,7 +145,7 @@ static size_t find_id(const char *s, const char **kind, size_t *skip)
 /* Six pairs of digits, or the eight of an EUI-64. */
 static size_t find_mac(const char *s, const char **kind, size_t *skip)
 {
-	size_t pairs = 0;
+	size_t pairs = 0, len;
 	char between = s[0] && s[1] ? s[2] : '\0';
 
 	(void)skip;
@@ -158,7 +159,8 @@ static size_t find_mac(const char *s, const char **kind, size_t *skip)
 	}
 	*kind = "mac";
 	pairs++;
-	return (pairs == 6 || pairs == 8) && !is_word(s[3 * pairs - 1]) ? 3 * pairs - 1 : 0;
+	len = 3 * pairs - 1;
+	return (pairs == 6 || pairs == 8) && !is_word(s[len]) ? len : 0;
 }
 
 static size_t find_ipv4(const char *s, const char **kind, size_t *skip)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <ctype.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -152,7 +153,7 @@ static void claim_container(struct owner *owner, const struct path *p, size_t i,
 	/* "/NAMESPACE/ID": ids of its own clients are any text. */
 	if (i == 1 && is_containerd_namespace(before))
 		claim(owner, RANK_CONTAINER,
-		      xasprintf("containerd/%.*s", id ? ID_SHORT : (int)strlen(part), part));
+		      xasprintf("containerd/%.*s", id ? ID_SHORT : INT_MAX, part));
 }
 
 static void claim_guest(struct owner *owner, const struct path *p, size_t i)

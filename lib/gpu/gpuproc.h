@@ -16,7 +16,7 @@ struct gpuproc {
 	size_t n_addrs;
 	char **nodes;		/* owned, sorted: "/dev/nvidia0", control nodes too */
 	size_t n_nodes;
-	char *cuda;		/* owned; "libcuda.so.580.65.06"; NULL: none, or not asked */
+	char *cuda;		/* owned; "libcuda.so.580.65.06"; NULL without */
 };
 
 /*
