@@ -582,6 +582,8 @@ rung_package() {
 	side_by_side lifecycle "$here" "$other"
 
 	[ -n "$gates" ] || return 0
+	set -- "$pkg/trixie"/pve-gpu-utils_*.deb
+	[ ! -e "$1" ] || check "the Ansible role on trixie" 900 "$work/source/tests/package/ansible.sh" trixie "$1"
 	need piuparts || return
 	for suite in "$here" "$other"; do
 		[ -e "$pkg/$suite/build.log" ] || continue
