@@ -108,16 +108,15 @@ static int drop_missing(const struct job *j, char **list)
 
 static int find_nodes(struct job *j)
 {
-	_cleanup_free_ char *list = NULL;
 	char *why = NULL;
 	int rc;
 
-	if (strcmp(j->gpu, "all") != 0 && strcmp(j->gpu, "none") != 0) {
-		rc = drop_missing(j, &list);
+	if (!j->list && strcmp(j->gpu, "all") != 0 && strcmp(j->gpu, "none") != 0) {
+		rc = drop_missing(j, &j->list);
 		if (rc)
 			return rc;
 	}
-	rc = ctnodes_find(list ? list : j->gpu, &j->nodes, &why);
+	rc = ctnodes_find(j->list ? j->list : j->gpu, &j->nodes, &why);
 	return rc < 0 ? say_find(rc, why) : 0;
 }
 

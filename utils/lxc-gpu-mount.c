@@ -86,6 +86,7 @@ static void job_done(struct job *j)
 	ctconf_facts_done(&j->facts);
 	ctnodes_done(&j->nodes);
 	free(j->wants);
+	free(j->list);
 	free(j->path);
 	free(j->label);
 }

@@ -19,6 +19,7 @@ enum {				/* exit codes of this program and of lxc-nvidia-setup */
 
 struct job {
 	const char *gpu;	/* all, none, a list */
+	char *list;		/* owned; of the list what is there; NULL before that is known */
 	bool remove, dry_run, strict;
 	bool has_style;		/* --style dev or mount, else PVE decides */
 	enum ctconf_style style;
