@@ -208,6 +208,29 @@ static const struct cuda_uuid *mapped(const struct ckpt_opts *o, const struct cu
 	return uuid;
 }
 
+static const struct nvml_gpu *find_gpu(const struct ckpt_memory *mem,
+				       const struct cuda_uuid *uuid)
+{
+	for (size_t i = 0; i < mem->nvml.n_gpus; i++)
+		if (memcmp(&mem->nvml.gpus[i].uuid, uuid, sizeof(*uuid)) == 0)
+			return &mem->nvml.gpus[i];
+	return NULL;
+}
+
+static int check_map(const struct ckpt_memory *mem, const struct ckpt_opts *o)
+{
+	char text[CUDA_UUID_STRLEN];
+
+	for (size_t i = 0; i < o->n_pairs && mem->is_known; i++) {
+		if (find_gpu(mem, &o->pairs[i].new_uuid))
+			continue;
+		say("--gpu-map: %s: no such GPU here",
+		    cuda_uuid_format(&o->pairs[i].new_uuid, text));
+		return EX_UNAVAILABLE;
+	}
+	return EX_OK;
+}
+
 /* One that failed to be restored for lack of GPU memory may be stuck for ever. */
 static int check_gpus(const struct ckpt_memory *mem, const struct ckpt_opts *o,
 		      const struct vramrecord *needs)
@@ -216,14 +239,11 @@ static int check_gpus(const struct ckpt_memory *mem, const struct ckpt_opts *o,
 
 	for (size_t i = 0; i < needs->n; i++) {
 		const struct cuda_uuid *uuid = mapped(o, &needs->gpus[i].uuid);
-		const struct nvml_gpu *gpu = NULL;
+		const struct nvml_gpu *gpu = find_gpu(mem, uuid);
 		char text[CUDA_UUID_STRLEN];
 		_cleanup_free_ char *where = NULL;
 		int one;
 
-		for (size_t k = 0; k < mem->nvml.n_gpus; k++)
-			if (memcmp(&mem->nvml.gpus[k].uuid, uuid, sizeof(*uuid)) == 0)
-				gpu = &mem->nvml.gpus[k];
 		cuda_uuid_format(uuid, text);
 		if (!gpu) {
 			say("%s: no such GPU here: map it to another with --gpu-map", text);
@@ -257,7 +277,9 @@ int ckpt_memory_check(struct ckpt_memory *mem, const struct ckpt_opts *o,
 	if (stages & 1U << CUDAUNIT_CHECKPOINT)
 		code = check_host(o, u);
 	if (code == EX_OK && stages & 1U << CUDAUNIT_RESTORE) {
-		code = read_needs(o, procs, u, &needs);
+		code = check_map(mem, o);
+		if (code == EX_OK)
+			code = read_needs(o, procs, u, &needs);
 		if (code == EX_OK && needs.n && !mem->is_known)
 			say_warn("how much GPU memory is free is not known (by libnvidia-ml.so.1)");
 		else if (code == EX_OK)

@@ -320,15 +320,16 @@ int ckpt_state(const struct ckpt_opts *o)
 	};
 	struct record_writer *w = record_stdout(fields, ARRAY_SIZE(fields), &o->ropts);
 	struct run r = { .o = o, .unit = { .restorer = CUDAWORKER_NONE } };
-	int code;
+	int code, more = EX_OK;
 
 	if (!w)
 		return msg_usage_error();
 	code = ckpt_find(o, &r.procs);
-	if (code == EX_OK)
-		code = refuse_root();
-	if (code == EX_OK) {
-		code = open_unit(&r, -1);
+	if (r.procs.n)
+		more = refuse_root();
+	/* What is wrong with one is no reason to be silent of the others. */
+	if (r.procs.n && more == EX_OK) {
+		more = open_unit(&r, -1);
 		for (size_t i = 0; i < r.unit.n; i++)
 			if (r.unit.members[i].error == CUDAUNIT_OK)
 				put_state(w, &r, &r.unit.members[i]);
@@ -336,5 +337,5 @@ int ckpt_state(const struct ckpt_opts *o)
 	}
 	record_writer_free(w);
 	ckpt_procs_done(&r.procs);
-	return code;
+	return code == EX_OK ? more : code;
 }

@@ -94,7 +94,7 @@ static const struct {
 	{ CUDAUNIT_RESTORE, CUDA_INVALID_VALUE, EX_UNAVAILABLE,
 	  "a GPU map must name all of its GPUs; memory that processes share does not come back" },
 	{ -1, CUDA_OPERATING_SYSTEM, EX_UNAVAILABLE,
-	  "it is stuck (then only its end helps), or we may not look at it: are we root, in its own or the host's pid namespace?" },
+	  "if root in the host's pid namespace is told so, only ending the process helps" },
 	{ -1, CUDA_ILLEGAL_STATE, EX_UNAVAILABLE, "cuda-ckpt state says which it is in" },
 	{ -1, CUDA_NOT_SUPPORTED, EX_UNAVAILABLE, "cuda-ckpt check says more" },
 	{ -1, CUDA_NOT_PERMITTED, EX_UNAVAILABLE,
@@ -146,7 +146,11 @@ int ckpt_say_error(const struct ckpt_procs *procs, const struct cudaunit *u,
 	case CUDAUNIT_REFUSED:
 		return say_refused(who, at, detail);
 	case CUDAUNIT_CRASHED:
-		say("%s: %s: the driver's library crashed (signal %d)", who, stage, detail);
+		if (detail)
+			say("%s: %s: the driver's library crashed (%s)", who, stage,
+			    strsignal(detail));
+		else
+			say("%s: %s: the driver's library ended the worker", who, stage);
 		return EX_OSERR;
 	case CUDAUNIT_HUNG:
 		if (m)
