@@ -19,6 +19,7 @@
  *   init-ms   so does cuInit: 0
  *   persistence  1: restore works without cuInit
  *   vram-free bytes free on the GPU; kept up to date by checkpoint and restore
+ *   vram-used what nvml/libnvidia-ml.so.1 says that each process uses, instead of the truth
  *   faults    lines "OP PID WHAT [once]": OP init, state, tid, lock, checkpoint, restore
  *             or unlock; PID a number or *; WHAT an error code, hang, crash (SIGSEGV in
  *             the caller), kill (SIGKILL to the target), sleep-MS, or late-CODE and

@@ -106,7 +106,7 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *n, void *lis
 		if (found < room) {
 			memset(&out[found], 0, sizeof(*out));
 			out[found].pid = (unsigned)pid;
-			out[found].used = control.bytes;
+			out[found].used = (unsigned long long)number("vram-used", (long)control.bytes);
 		}
 		found++;
 	}

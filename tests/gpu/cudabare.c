@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * cudabare lock|checkpoint|restore|unlock|suspend|resume|state PID... - the driver's bare
+ * cudabare lock|checkpoint|restore|unlock|suspend|resume|state|wait PID... - the driver's bare
  * calls, process by process after one cuInit: what cuda-ckpt's time is measured against.
- * suspend is lock and checkpoint, resume is restore and unlock. Exit 1: a call failed.
+ * suspend is lock and checkpoint, resume is restore and unlock; wait: after cuInit, for
+ * ever. Exit 1: a call failed.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static void *lib;
 
@@ -45,6 +47,8 @@ int main(int argc, char **argv)
 	memcpy(&init, &symbol, sizeof(symbol));
 	if (init(0) != 0)
 		return 1;
+	while (strcmp(verb, "wait") == 0)
+		pause();
 	for (int i = 2; i < argc; i++) {
 		uint64_t args[8] = { 0 };
 		int pid = atoi(argv[i]), state = -1;
