@@ -18,6 +18,7 @@ struct stage {
 	bool was_paused;
 	bool is_paused;		/* as we know it */
 	struct cudaset set;	/* what we have suspended */
+	bool in_doubt;		/* cuda-ckpt failed: it takes back itself, if it could */
 	size_t users;		/* processes with CUDA's library */
 	struct note note;
 };
@@ -26,6 +27,25 @@ static int verb(const struct stage *s, const char *name, char **why)
 {
 	return runtime_do(s->job, (const char *[]){ name, s->job->call->id, NULL }, NULL,
 			  why);
+}
+
+/* Of what was to be suspended, that which is not running. */
+static bool settle(struct stage *s, char **why)
+{
+	struct cudaset found = { 0 };
+	size_t states, n = 0;
+	int rc = cuda_find(s->job, false, &found, &states, why);
+
+	for (size_t i = 0; rc == 0 && i < found.n; i++)
+		for (size_t k = 0; k < s->set.n; k++)
+			if (found.pids[i] == s->set.pids[k])
+				found.pids[n++] = found.pids[i];
+	if (rc == 0) {
+		free(s->set.pids);
+		s->set = (struct cudaset){ TAKE_PTR(found.pids), n };
+	}
+	free(found.pids);
+	return rc == 0;
 }
 
 /* Everything that was done, back. What cannot be is said, with what is left to do. */
@@ -50,7 +70,8 @@ static bool take_back(struct stage *s)
 		}
 		s->is_paused = false;
 	}
-	if (s->set.n && cuda_resume(&s->set, NULL, &why) < 0) {
+	if ((s->set.n && s->in_doubt && !settle(s, &why)) ||
+	    (s->set.n && cuda_resume(&s->set, NULL, &why) < 0)) {
 		complain(call, "container %s: its CUDA state stays suspended: %s; "
 			 "try 'cuda-ckpt resume --container %s'", call->id, why, call->id);
 		good = false;
@@ -82,8 +103,8 @@ static int suspend(struct stage *s, char **why)
 	rc = cuda_find(s->job, true, &found, &s->note.suspended, why);
 	if (rc == 0 && found.n && !interrupted()) {
 		rc = cuda_suspend(&found, why);
-		if (rc == 0)	/* else cuda-ckpt has taken it back */
-			s->set = (struct cudaset){ TAKE_PTR(found.pids), found.n };
+		s->in_doubt = rc < 0;
+		s->set = (struct cudaset){ TAKE_PTR(found.pids), found.n };
 	}
 	free(found.pids);
 	if (rc < 0 || !s->was_paused)
@@ -138,24 +159,26 @@ static int dump(struct stage *s, char **why)
 	return rc;
 }
 
-static void explain(const struct stage *s, int rc, const char *leftovers)
+/* The caller is told of the last error only: the runtime's has to be in it. */
+static void explain(const struct stage *s, int rc, const char *said, const char *leftovers)
 {
 	const struct call *call = s->job->call;
+	_cleanup_free_ char *text = said ? xstrdup(said) : xasprintf("failed with %d", rc);
 
 	if (leftovers)
-		complain(call, "checkpoint of %s failed with %d: %s, which CRIU cannot save "
-			 "(NVML, or a process without CUDA that inherited it)",
-			 call->id, rc, leftovers);
+		complain(call, "checkpoint of %s: %s; %s, which CRIU cannot save (NVML, or a "
+			 "process without CUDA that inherited it)", call->id, text, leftovers);
 	else if (s->set.n)
-		complain(call, "checkpoint of %s failed with %d; its CUDA state is resumed",
-			 call->id, rc);
+		complain(call, "checkpoint of %s: %s; its CUDA state is resumed", call->id,
+			 text);
 }
 
 /* From stage 1 to the end; 0 or the exit status. */
 static int checkpoint(struct stage *s)
 {
 	const struct call *call = s->job->call;
-	_cleanup_free_ char *why = NULL, *leftovers = NULL;
+	_cleanup_free_ char *why = NULL, *leftovers = NULL, *said = NULL;
+	size_t size = log_size(call);
 	bool noted = false;
 	int rc = suspend(s, &why);
 
@@ -173,12 +196,14 @@ static int checkpoint(struct stage *s)
 	if (rc < 0)
 		complain(call, "checkpoint of %s: %s", call->id,
 			 why ? why : "stopped by a signal; all is as it was");
+	if (rc > 0)
+		said = log_error_since(call, size);
 	if (rc != 0 && noted)
 		note_remove(call->image_path);
 	if (!take_back(s))
 		return rc > 0 ? rc : 1;
 	if (rc > 0)
-		explain(s, rc, leftovers);
+		explain(s, rc, said, leftovers);
 	return rc < 0 ? 1 : rc;
 }
 

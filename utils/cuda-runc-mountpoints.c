@@ -9,6 +9,7 @@
 #include <sys/syscall.h>
 
 #include "base/cleanup.h"
+#include "base/root.h"
 #include "base/xalloc.h"
 
 #include "cuda-runc.h"
@@ -64,9 +65,10 @@ static int make_point(int root, const char *target, bool is_dir)
 /* Another driver's libraries have other names: say so before anything is restored. */
 static int check_source(const struct handed *m, char **why)
 {
+	_cleanup_free_ char *path = root_path("%s", m->source);
 	char real[PATH_MAX];
 
-	if (!realpath(m->source, real)) {
+	if (!realpath(path, real)) {
 		*why = errno == ENOENT ?
 			xasprintf("%s is not on this host: the checkpoint was made with another "
 				  "driver version", m->source) :

@@ -114,7 +114,7 @@ static char *source_of(const char *host_mounts, const struct mountline *m)
 
 	while ((next = next_mount(next, &h))) {
 		size_t len = strcmp(h.root, "/") == 0 ? 0 : strlen(h.root);
-		_cleanup_free_ char *path = NULL;
+		_cleanup_free_ char *path = NULL, *real = NULL;
 		struct stat st;
 
 		if (strcmp(h.device, m->device) != 0 || strncmp(m->root, h.root, len) != 0 ||
@@ -122,7 +122,8 @@ static char *source_of(const char *host_mounts, const struct mountline *m)
 			continue;
 		path = xasprintf("%s%s", strcmp(h.target, "/") == 0 ? "" : h.target,
 				 m->root + len);
-		if (lstat(path, &st) == 0)
+		real = root_path("%s", path);
+		if (lstat(real, &st) == 0)
 			return TAKE_PTR(path);
 	}
 	return NULL;
@@ -156,13 +157,14 @@ static bool is_configured(const json_t *config, const char *target)
 
 static void add(struct mounts *mounts, const struct mountline *m, char *source, bool on_rootfs)
 {
+	_cleanup_free_ char *path = root_path("%s", source);
 	struct stat st;
 
 	mounts->list = xreallocarray(mounts->list, mounts->n + 1, sizeof(*mounts->list));
 	mounts->list[mounts->n++] = (struct handed){
 		.target = xstrdup(m->target),
 		.source = source,
-		.is_dir = stat(source, &st) == 0 && S_ISDIR(st.st_mode),
+		.is_dir = stat(path, &st) == 0 && S_ISDIR(st.st_mode),
 		.on_rootfs = on_rootfs,
 	};
 }

@@ -35,18 +35,20 @@ static bool is_self(const char *path)
  * folders of PATH are passed over: the folder we run in is a container's bundle. */
 static char *find(const char *name)
 {
-	const char *path = getenv("PATH");
+	const char *env = getenv("PATH");
+	const char *path = env && *env ? env : "/usr/sbin:/usr/bin:/sbin:/bin";
 
 	if (strchr(name, '/'))
 		return *name == '/' && is_program(name) ? xstrdup(name) : NULL;
-	if (!path || !*path)
-		path = "/usr/sbin:/usr/bin:/sbin:/bin";
-	for (; *path; path += strcspn(path, ":"), path += *path == ':') {
-		_cleanup_free_ char *file = xasprintf("%.*s/%s", (int)strcspn(path, ":"),
-						      path, name);
+	while (*path) {
+		size_t len = strcspn(path, ":");
+		_cleanup_free_ char *dir = xstrndup(path, len);
+		_cleanup_free_ char *file = xasprintf("%s/%s", dir, name);
 
-		if (*path == '/' && is_program(file))
+		if (*dir == '/' && is_program(file))
 			return TAKE_PTR(file);
+		path += len;
+		path += *path == ':';
 	}
 	return NULL;
 }
@@ -125,16 +127,19 @@ static bool is_below_nvidia(void)
 static char *find_nvidia(void)
 {
 	static const char *const places[] = {
-		NVIDIA, "/usr/bin/" NVIDIA, "/usr/local/nvidia/toolkit/" NVIDIA,
+		"/usr/bin/" NVIDIA, "/usr/local/nvidia/toolkit/" NVIDIA,
 	};
+	char *file = find(NVIDIA);
 
-	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
-		char *file = find(places[i]);
+	for (size_t i = 0; (!file || is_self(file)) && i < ARRAY_SIZE(places); i++) {
+		_cleanup_free_ char *place = root_path("%s", places[i]);
 
-		if (file && !is_self(file))
-			return file;
 		free(file);
+		file = find(place);
 	}
+	if (file && !is_self(file))
+		return file;
+	free(file);
 	return NULL;
 }
 

@@ -1,19 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* cuda-runc - OCI runtime that takes CUDA's state along in checkpoints */
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include <sysexits.h>
-#include <time.h>
 
 #include "base/cleanup.h"
 #include "base/msg.h"
-#include "base/text.h"
-#include "base/xalloc.h"
 
 #include "cuda-runc.h"
 
@@ -61,66 +56,6 @@ bool interrupted(void)
 void interrupts_ignore(void)
 {
 	ignoring = true;
-}
-
-/* --- errors ------------------------------------------------------------- */
-
-/* Text that a JSON string and a terminal can hold; allocated. */
-static char *shown(const char *text)
-{
-	char *buf = NULL;
-	size_t len;
-	FILE *out = open_memstream(&buf, &len);
-
-	xcheck(out);
-	text_put_shown(out, text);
-	fclose(out);
-	return xcheck(buf);
-}
-
-/* A line as logrus writes it: JSON, or key=value. */
-static char *log_line(const struct call *call, const char *text)
-{
-	char when[sizeof("2026-11-21T10:00:00Z")];
-	_cleanup_free_ char *quoted = NULL;
-	time_t now = time(NULL);
-	json_t *json = json_string(text);
-	struct tm tm;
-
-	gmtime_r(&now, &tm);
-	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	quoted = xcheck(json_dumps(json, JSON_ENCODE_ANY));
-	json_decref(json);
-	return call->log_json ?
-		xasprintf("{\"level\":\"error\",\"msg\":%s,\"time\":\"%s\"}\n", quoted, when) :
-		xasprintf("time=\"%s\" level=error msg=%s\n", when, quoted);
-}
-
-static bool put_log(const struct call *call, const char *text)
-{
-	_cleanup_free_ char *line = NULL;
-	_cleanup_close_ int fd = -1;
-
-	if (!call->log || !*call->log)
-		return false;
-	fd = open(call->log, O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC, 0644);
-	if (fd < 0)
-		return false;
-	line = log_line(call, text);
-	return write(fd, line, strlen(line)) == (ssize_t)strlen(line);
-}
-
-void complain(const struct call *call, const char *fmt, ...)
-{
-	_cleanup_free_ char *text = NULL, *clean = NULL;
-	va_list ap;
-
-	va_start(ap, fmt);
-	text = xvasprintf(fmt, ap);
-	va_end(ap);
-	clean = shown(text);
-	if (!put_log(call, clean) || !call_is_restore(call))
-		say("%s", clean);
 }
 
 /* --- the work, in a process of its own ----------------------------------- */

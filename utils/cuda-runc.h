@@ -161,6 +161,19 @@ void note_done(struct note *note);
 /* A memory file with CRIU's options, after those of CRIU_CONFIG_FILE. -1 (why) */
 int criu_config(const struct note *note, bool restore, char **why);
 
+/* --- cuda-runc-log.c --- */
+
+/*
+ * Report an error: as a line in --log, and on stderr unless that is the
+ * restored container's and there is a log.
+ */
+void complain(const struct call *call, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/* What the runtime has said in --log since it had that size: allocated, or NULL. */
+size_t log_size(const struct call *call);
+char *log_error_since(const struct call *call, size_t size);
+
 /* --- cuda-runc-checkpoint.c, cuda-runc-restore.c --- */
 
 int checkpoint_run(struct job *job);	/* exit status */
@@ -171,12 +184,5 @@ int restore_run(struct job *job);
 /* Has a signal asked us to stop? Every step's caller looks. */
 bool interrupted(void);
 void interrupts_ignore(void);	/* what has begun to take back is not stopped */
-
-/*
- * Report an error: as a line in --log, and on stderr unless that is the
- * restored container's and there is a log.
- */
-void complain(const struct call *call, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
 
 #endif
