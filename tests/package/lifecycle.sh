@@ -64,6 +64,8 @@ ok "no stub yet" not test -e $stub
 ok "no state yet" not test -e $state
 ok "no vzdump.conf made" not test -e /etc/vzdump.conf
 ok "recovery unit is there" sh -c 'ls /lib/systemd/system/pve-gpu-recover.service'
+ok "the nodes' unit is there, not enabled" sh -c 'ls /lib/systemd/system/pve-gpu-nodes.service &&
+	! find /etc/systemd -name pve-gpu-nodes.service | grep .'
 ok "recovery unit is not enabled" sh -c '! find /etc/systemd -name pve-gpu-recover.service | grep .'
 ok "no vGPU is made at boot yet" sh -c 'ls /lib/udev/rules.d/60-pve-gpu-mdev.rules &&
 	! test -e /etc/pve-gpu-utils/mdev-autostart'
@@ -74,9 +76,14 @@ programs=$(installed | grep -E '^/usr/s?bin/.')
 ok "has programs" test -n "$programs"
 for program in $programs; do
 	name=${program##*/}
+	# Two have codes of their own.
+	case $name in
+	lxc-gpu-mount | lxc-nvidia-setup) wrong=2 ;;
+	*) wrong=64 ;;
+	esac
 	ok "$name --help, --version and wrong use" sh -c '
 		"$1" --help | grep -q "^Usage:" && "$1" --version | grep -q "(pve-gpu-utils) [0-9]" &&
-		rc=0 && { "$1" --no-such-option >/dev/null 2>&1 || rc=$?; } && [ "$rc" -eq 64 ]' sh "$program"
+		rc=0 && { "$1" --no-such-option >/dev/null 2>&1 || rc=$?; } && [ "$rc" -eq "$2" ]' sh "$program" "$wrong"
 	ok "$name has a manual page" sh -c "dpkg -L pve-gpu-utils cuda-ckpt | grep -q '/man[1-8]/$name\.[1-8]\.gz\$'"
 	ok "$name has a completion" grep -qw -- "$name" "/usr/share/bash-completion/completions/$name"
 done
