@@ -232,6 +232,7 @@ static void put_back(struct ladder *l, struct ladder_card *card,
 enum ladder_result ladder_climb(struct ladder *l, struct ladder_card *card,
 				enum ladder_rung *rung, char **what)
 {
+	bool had_file = card->snap.path;
 	enum ladder_result result;
 	int rc = sysfs_dry_run ? 0 : snapshot_save(&card->snap);
 
@@ -239,6 +240,9 @@ enum ladder_result ladder_climb(struct ladder *l, struct ladder_card *card,
 	*what = NULL;
 	if (rc < 0) {
 		*what = xasprintf("its state cannot be kept: %s", strerror(-rc));
+		/* Written, but perhaps not on disk: nothing was done that it could tell of. */
+		if (!had_file)
+			snapshot_forget(&card->snap);
 		return LADDER_ERROR;
 	}
 	wake(l, card);

@@ -134,7 +134,7 @@ int reset_probe(struct timedwriter *w, const struct pciaddr *addr,
 		struct reset_method **methods, size_t *n)
 {
 	struct reset_method *found;
-	int rc;
+	int rc, failed = 0;
 	_cleanup_free_ char *list = read_list(addr, &rc);
 
 	if (!list)
@@ -153,9 +153,14 @@ int reset_probe(struct timedwriter *w, const struct pciaddr *addr,
 			free(found);
 			return -ETIMEDOUT;
 		}
+		/* No process for the write, which says nothing of the method. */
+		if (m->err == -EAGAIN || m->err == -ENOMEM)
+			failed = m->err;
 	}
 	/* In a dry run the file says still what it said. */
 	rc = sysfs_dry_run ? write_list(w, addr, list) : reset_list_restore(w, addr, list);
+	if (rc == 0)
+		rc = failed;
 	if (rc < 0) {
 		free(found);
 		return rc;
