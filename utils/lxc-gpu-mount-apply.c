@@ -61,7 +61,8 @@ int config_check_lock(const struct job *j, const struct readfile *text)
 
 	ctconf_facts(text->data, text->len, &facts);
 	if (facts.lock) {
-		const char *verb = strcmp(facts.lock, "mounted") == 0 ? "unmount" : "unlock";
+		const char *verb = strcmp(facts.lock, "mounted") == 0 ? "unmount"
+								      : "unlock";
 
 		say("lxc/%u is locked (%s): wait for its task, or pct %s %u", j->ctid,
 		    facts.lock, verb, j->ctid);
@@ -73,9 +74,11 @@ int config_check_lock(const struct job *j, const struct readfile *text)
 
 /* ---- the change ---- */
 
-static int plan(const struct job *j, const struct readfile *text, struct ctconf_edit *edit)
+static int plan(const struct job *j, const struct readfile *text,
+		struct ctconf_edit *edit)
 {
-	int rc = ctconf_change(text->data, text->len, j->style, j->wants, j->n_wants, edit);
+	int rc = ctconf_change(text->data, text->len, j->style, j->wants, j->n_wants,
+			       edit);
 
 	if (rc == -ENOSPC)
 		say("lxc/%u has no devN left: 256 are taken", j->ctid);
@@ -172,7 +175,7 @@ static int run_pct(const struct job *j, const struct readfile *text,
 {
 	int rc = set_devs(j, text, edit);
 
-	/* a change that PVE could not hot-plug is made all the same, for the next start */
+	/* what PVE could not hot-plug is in the config all the same */
 	if (rc == 0 || is_changed(j, text))
 		return 0;
 	if (rc < 0)

@@ -34,13 +34,14 @@ static bool pve_has_dev(void)
 {
 	_cleanup_free_ char *path = root_path("/var/lib/dpkg/status"),
 			    *text = readfile_string(path, STATUS_MAX), *end = NULL;
-	const char *p, *version;
+	const char *p, *blank, *version;
 	unsigned v[3] = { 0 };
 
 	p = text ? strstr(text, "Package: pve-container\n") : NULL;
 	if (!p || (p != text && p[-1] != '\n'))
 		return false;
-	end = strstr(p, "\n\n") ? xstrndup(p, (size_t)(strstr(p, "\n\n") - p)) : xstrdup(p);
+	blank = strstr(p, "\n\n");
+	end = blank ? xstrndup(p, (size_t)(blank - p)) : xstrdup(p);
 	version = strstr(end, "\nVersion: ");
 	if (!version || !strstr(end, " ok installed")
 	    || sscanf(version, "\nVersion: %u.%u.%u", &v[0], &v[1], &v[2]) < 2)

@@ -35,7 +35,7 @@ static void usage(FILE *out)
 	      "  -V, --version        print the version and exit\n", out);
 }
 
-/* "200" or "lxc/200"; a number that no guest can have is a container that is not there. */
+/* "200" or "lxc/200"; a number that no guest can have is one of no container. */
 static int parse_ctid(const char *operand, uint32_t *ctid)
 {
 	struct guest_id id;

@@ -19,7 +19,7 @@ enum {				/* exit codes of this program and of lxc-nvidia-setup */
 
 struct job {
 	const char *gpu;	/* all, none, a list */
-	char *list;		/* owned; of the list what is there; NULL before that is known */
+	char *list;		/* owned; what is there of it; NULL before */
 	bool remove, dry_run, strict;
 	bool has_style;		/* --style dev or mount, else PVE decides */
 	enum ctconf_style style;
@@ -48,7 +48,9 @@ int wants_find(struct job *j);
 int config_read(const struct job *j, struct readfile *text);
 int config_check_lock(const struct job *j, const struct readfile *text);
 
-/* Make the config what is wanted, or print how it would change. 0 or an exit code, said. */
+/*
+ * Make the config what is wanted, or print how it would change. 0 or an exit code, said.
+ */
 int change_apply(const struct job *j);
 int change_print(const struct job *j, const struct readfile *text);
 

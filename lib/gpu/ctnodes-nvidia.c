@@ -10,6 +10,8 @@
 #include "base/xalloc.h"
 #include "gpu/ctnodes-find.h"
 
+#define CAPS	"/proc/driver/nvidia/capabilities"
+
 /* Source: Documentation/admin-guide/devices.txt */
 enum { MAJOR_NVIDIA = 195, MINOR_NVIDIACTL = 255, CAPABILITY_MAX = 4096 };
 
@@ -92,8 +94,8 @@ static void add_instance(struct ctnodes_find *f, const char *folder, const char 
 
 int ctnodes_add_mig(struct ctnodes_find *f, const char *minor, const char *instance)
 {
-	_cleanup_free_ char *folder = root_path("/proc/driver/nvidia/capabilities/gpu%s/mig", minor),
-			    *gi = NULL, *path = NULL;
+	_cleanup_free_ char *folder = root_path(CAPS "/gpu%s/mig", minor), *gi = NULL,
+			    *path = NULL;
 	_cleanup_closedir_ DIR *dir = NULL;
 	struct dirent *entry;
 	char *ci;
@@ -105,7 +107,8 @@ int ctnodes_add_mig(struct ctnodes_find *f, const char *minor, const char *insta
 		if (ci)
 			*ci++ = '\0';
 		if (!is_instance(gi, "gi") || (ci && !is_instance(ci, "ci"))) {
-			f->why = xasprintf("%s: not a MIG instance (giN or giN/ciN)", instance);
+			f->why = xasprintf("%s: not a MIG instance (giN or giN/ciN)",
+					   instance);
 			return -EINVAL;
 		}
 		if (access(path, F_OK) < 0) {

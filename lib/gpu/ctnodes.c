@@ -164,7 +164,8 @@ static void add_kfd(struct ctnodes_find *f)
 }
 
 /* 0, -ENOENT or -EINVAL, with why. */
-static int add_gpu(struct ctnodes_find *f, const struct pciaddr *addr, const char *instance)
+static int add_gpu(struct ctnodes_find *f, const struct pciaddr *addr,
+		   const char *instance)
 {
 	const char *minor = node_number(f, addr, "/dev/nvidia");
 	char text[PCIADDR_STRLEN];
@@ -216,15 +217,16 @@ static int find_all(struct ctnodes_find *f)
 	for (size_t i = 0; i < f->host.n; i++) {
 		const struct gpunode *node = &f->host.nodes[i];
 
-		if (after(node->path, "/dev/nvidia") || strcmp(node->path, "/dev/kfd") == 0
+		if (after(node->path, "/dev/nvidia")
+		    || strcmp(node->path, "/dev/kfd") == 0
 		    || (after(node->path, "/dev/dri/card") && is_intel(&node->addr)))
 			pick(f, &node->addr);
 	}
 	for (size_t i = 0; rc == 0 && i < f->n_gpus; i++)
 		rc = add_gpu(f, &f->gpus[i], NULL);
 	if (f->n_gpus == 0) {
-		f->why = xstrdup("no GPU of this host has device nodes of NVIDIA's, AMD's or "
-				 "Intel's driver");
+		f->why = xstrdup("no GPU of this host has device nodes of NVIDIA's, "
+				 "AMD's or Intel's driver");
 		return -ENOENT;
 	}
 	return rc;
@@ -260,13 +262,13 @@ static int find_one(struct ctnodes_find *f, char *word)
 		*instance++ = '\0';
 	if (is_number(word) && strlen(word) < 4) {
 		if (!nvidia_by_index(f, strtoul(word, NULL, 10), &addr)) {
-			f->why = xasprintf("no NVIDIA GPU %s: gpu-ls lists the GPUs, others "
-					   "are named by address", word);
+			f->why = xasprintf("no NVIDIA GPU %s: gpu-ls lists the GPUs, "
+					   "others are named by address", word);
 			return -ENOENT;
 		}
 	} else if (!pciaddr_parse(word, &addr) && !pciaddr_parse_slot(word, &addr)) {
-		f->why = xasprintf("%s: not all, none, an NVIDIA GPU's number or a PCI address",
-				   word);
+		f->why = xasprintf("%s: not all, none, an NVIDIA GPU's number or a PCI "
+				   "address", word);
 		return -EINVAL;
 	}
 	pick(f, &addr);

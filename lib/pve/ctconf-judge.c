@@ -212,8 +212,8 @@ static bool is_rule_of(const struct ctconf_line *line, const struct ctconf_want 
 typedef bool is_line_of(const struct ctconf_line *line, const struct ctconf_want *w);
 
 /* Some line that stays; earlier than line "before". */
-static bool is_given(const struct ctconf_change *c, is_line_of *is, size_t before, bool own,
-		     const struct ctconf_want *w)
+static bool is_given(const struct ctconf_change *c, is_line_of *is, size_t before,
+		     bool own, const struct ctconf_want *w)
 {
 	for (size_t i = 0; i < before; i++)
 		if (c->lines.l[i].own == own && !c->marks[i].drop

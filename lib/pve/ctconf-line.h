@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Inside of the ctconf modules: the lines of a container's config. Nobody else includes it. */
+/*
+ * Inside of the ctconf modules: the lines of a container's config. Nobody else includes it.
+ */
 #ifndef PVE_CTCONF_LINE_H
 #define PVE_CTCONF_LINE_H
 

@@ -30,7 +30,8 @@ static void put_added(struct ctconf_change *c, bool devs, char **text, size_t *l
 
 static const struct ctconf_mark as_it_is = { 0 };
 
-static void put_line(struct ctconf_change *c, size_t i, bool devs, char **text, size_t *len)
+static void put_line(struct ctconf_change *c, size_t i, bool devs, char **text,
+		     size_t *len)
 {
 	const struct ctconf_line *line = &c->lines.l[i];
 	const struct ctconf_mark *mark = &c->marks[i];
@@ -96,7 +97,9 @@ int ctconf_change(const char *text, size_t len, enum ctconf_style style,
 		  const struct ctconf_want *wants, size_t n, struct ctconf_edit *edit)
 {
 	struct ctconf_edit e = { 0 };
-	struct ctconf_change c = { .style = style, .wants = wants, .n_wants = n, .edit = &e };
+	struct ctconf_change c = {
+		.style = style, .wants = wants, .n_wants = n, .edit = &e,
+	};
 	int rc = 0;
 
 	ctconf_lines_read(&c.lines, text, len);
@@ -111,7 +114,8 @@ int ctconf_change(const char *text, size_t len, enum ctconf_style style,
 	if (rc == 0) {
 		e.text = render(&c, true, &e.len);
 		e.raw = render(&c, false, &e.raw_len);
-		e.raw_changed = e.raw_len != len || (len && memcmp(e.raw, text, len) != 0);
+		e.raw_changed = e.raw_len != len
+				|| (len && memcmp(e.raw, text, len) != 0);
 		rc = e.len > PVECONF_MAX ? -EFBIG : 0;
 	}
 	change_done(&c);
@@ -145,7 +149,8 @@ void ctconf_facts(const char *text, size_t len, struct ctconf_facts *facts)
 	struct pveconf_pick pick = { 0 };
 
 	*facts = (struct ctconf_facts){ 0 };
-	pveconf_pick(&pick, PVECONF_LXC, text, len, PVECONF_CURRENT, NULL, keep_facts, NULL);
+	pveconf_pick(&pick, PVECONF_LXC, text, len, PVECONF_CURRENT, NULL, keep_facts,
+		     NULL);
 	for (size_t i = 0; i < pick.n; i++) {
 		const struct pveconf_item *item = &pick.items[i];
 		char *value = xstrndup(item->value, item->value_len);

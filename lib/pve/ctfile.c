@@ -26,7 +26,8 @@ int ctfile_lock(uint32_t ctid, unsigned wait)
 	int fd;
 
 	if (!root_is_host()) {
-		_cleanup_free_ char *run = root_path("/run"), *lock = root_path("/run/lock");
+		_cleanup_free_ char *run = root_path("/run"),
+				    *lock = root_path("/run/lock");
 
 		mkdir(run, 0755);
 		mkdir(lock, 0755);
