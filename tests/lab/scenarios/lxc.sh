@@ -206,7 +206,7 @@ lxc_lines() {
 	check "the nodes have been made" test -c "/dev/$node" -a -c /dev/nvidiactl -a -c /dev/nvidia-uvm
 	check "twice changes nothing" twice "$ct" --style mount --gpu "$2"
 	check "it starts" pct start "$ct"
-	show "pct exec $ct -- ls -l /dev" in_ct "$ct" sh -c 'ls -l /dev/nvidia* /dev/nvidia-caps'
+	show "pct exec $ct -- ls -l /dev" in_ct "$ct" sh -c 'ls -ld /dev/nvidia* /dev/nvidia-caps/*'
 	check "it sees /dev/$node" ct_sees "$ct" "$node"
 	check "and opens it: gpu $5" ct_reads "$ct" "$node" "gpu $5"
 	check "for writing, too" ct_writes "$ct" "$node"
@@ -258,7 +258,7 @@ mig() {
 	check "the snapshot has nothing of it" not sh -c "sed '1,/^\[before/d' /etc/pve/lxc/$unpriv.conf | grep nvidia"
 	check "twice changes nothing" twice $unpriv --style dev --gpu 1/gi1
 	check "it starts" pct start $unpriv
-	show "pct exec $unpriv -- ls -l /dev" in_ct $unpriv sh -c 'ls -l /dev/nvidia* /dev/nvidia-caps'
+	show "pct exec $unpriv -- ls -l /dev" in_ct $unpriv sh -c 'ls -ld /dev/nvidia* /dev/nvidia-caps/*'
 	check "it opens the GPU" ct_reads $unpriv nvidia0 "gpu $gpu1"
 	check "its GPU instance" ct_reads $unpriv nvidia-caps/nvidia-cap12 "capability 12"
 	check "its compute instance" ct_reads $unpriv nvidia-caps/nvidia-cap13 "capability 13"
