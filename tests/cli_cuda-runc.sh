@@ -73,9 +73,14 @@ cat >"$dir/bin/cuda-ckpt" <<'CKPT'
 echo "cuda-ckpt $*" >>"$FAKE/log"
 [ "$(cat "$FAKE/status")" = running ] || { echo "cuda-ckpt: frozen" >&2; echo FROZEN >>"$FAKE/log"; exit 75; }
 verb=$1
+record=
 shift
-while [ "$1" != -- ]; do shift; done
+while [ "$1" != -- ]; do
+	[ "$1" != --record ] || record=$2
+	shift
+done
 shift
+[ "$verb" != suspend ] || [ -z "$record" ] || echo '#end 0' >"$record"
 trap 'for pid; do echo running >"$FAKE/cuda.$pid"; done; exit 75' TERM
 [ ! -e "$FAKE/fail-ckpt-$verb" ] || {
 	echo "cuda-ckpt: no luck with \"$verb\"" >&2
@@ -83,12 +88,20 @@ trap 'for pid; do echo running >"$FAKE/cuda.$pid"; done; exit 75' TERM
 }
 for pid; do
 	case $verb in
-	state) printf '%s\t%s\n' "$pid" "$(cat "$FAKE/cuda.$pid" 2>/dev/null || echo -)" ;;
+	state)
+		if [ -e "$FAKE/cuda.$pid" ]; then
+			printf '%s\t%s\t1\tjob\n' "$pid" "$(cat "$FAKE/cuda.$pid")"
+		else
+			echo "cuda-ckpt: process $pid has libcuda mapped, but does not use CUDA" >&2
+			code=69
+		fi
+		;;
 	suspend) echo checkpointed >"$FAKE/cuda.$pid" ;;
 	resume) echo running >"$FAKE/cuda.$pid" ;;
 	esac
 done
 [ ! -e "$FAKE/slow-ckpt" ] || [ "$verb" != suspend ] || { : >"$FAKE/in-suspend"; sleep "$(cat "$FAKE/slow-ckpt")"; }
+exit "${code-0}"
 CKPT
 chmod 755 "$dir/path/runc" "$dir/bin/cuda-ckpt"
 mkdir "$dir/other"
@@ -96,7 +109,7 @@ printf '#!/bin/sh\necho "nvidia: $*"\n' >"$dir/other/nvidia-container-runtime"
 chmod 755 "$dir/other/nvidia-container-runtime"
 
 fresh() { # STATUS
-	rm -rf "$fake" "$dir/image" "$dir/log.json" "$root/etc"
+	rm -rf "$fake" "$dir/image" "$dir/log.json" "${root:?}/etc"
 	mkdir "$fake"
 	echo "$1" >"$fake/status"
 	echo '[4711,4712,4713,4714]' >"$fake/pids"
@@ -231,7 +244,7 @@ chooses 'nvidia:' PATH="$dir/onlyrunc:$dir/other"
 mkdir -p "$root/xdg/nvidia-container-runtime"
 printf "[nvidia-container-runtime]\nruntimes = ['cuda-runc']\n" >"$root/xdg/nvidia-container-runtime/config.toml"
 chooses 'runc:' PATH="$dir/onlyrunc:$dir/other" XDG_CONFIG_HOME=/xdg
-rm -r "$root/etc"
+rm -r "${root:?}/etc"
 # An nvidia-container-runtime that calls cuda-runc all the same ends at runc; a circle ends.
 mkdir "$dir/circle"
 printf '#!/bin/sh\nexec "%s" "$@"\n' "$dir/bin/cuda-runc" >"$dir/circle/nvidia-container-runtime"
@@ -269,7 +282,8 @@ runc ps --format json c1
 runc resume c1
 runc ps --format json c1
 cuda-ckpt state -- 4711 4712 4714
-cuda-ckpt suspend -- 4711 4712
+cuda-ckpt state -- 4714
+cuda-ckpt suspend --record IMAGE/cuda-ckpt.record -- 4711 4712
 runc pause c1
 runc ps --format json c1
 runc checkpoint --image-path IMAGE --work-path /w c1
@@ -279,6 +293,7 @@ WANT
 is status none "checkpoint"
 grep -q '"suspended": 2' "$dir/image/cuda-runc.json" || fail "no note with the image"
 [ "$(stat -c %a "$dir/image/cuda-runc.json")" = 600 ] || fail "the note is for all to read"
+[ -e "$fake/image-seen/cuda-ckpt.record" ] || fail "no record of the GPU memory with the image"
 [ -e "$fake/image-seen/cuda-runc.json" ] || fail "the note came after the dump"
 [ "$(cat "$fake/criu.conf")" = 'libdir /run' ] || fail "CRIU's options: $(cat "$fake/criu.conf")"
 
@@ -295,7 +310,8 @@ runc -root=/r state c1
 runc -root=/r ps --format json c1
 runc -root=/r ps --format json c1
 cuda-ckpt state -- 4711 4712 4714
-cuda-ckpt suspend -- 4711 4712
+cuda-ckpt state -- 4714
+cuda-ckpt suspend --record IMAGE/cuda-ckpt.record -- 4711 4712
 runc -root=/r ps --format json c1
 runc -root=/r checkpoint -image-path=IMAGE --leave-running=false c1
 WANT
@@ -317,7 +333,8 @@ runc ps --format json c1
 runc resume c1
 runc ps --format json c1
 cuda-ckpt state -- 4711 4712 4714
-cuda-ckpt suspend -- 4711 4712
+cuda-ckpt state -- 4714
+cuda-ckpt suspend --record IMAGE/cuda-ckpt.record -- 4711 4712
 runc pause c1
 runc ps --format json c1
 runc checkpoint --image-path IMAGE --leave-running c1
@@ -329,7 +346,7 @@ WANT
 extra=CUDA_RUNC_TIMEOUT=250
 fresh running
 expect 0 checkpoint --image-path "$dir/image" c1
-grep -q '^cuda-ckpt suspend --timeout 250 -- 4711 4712$' "$fake/log" || fail "CUDA_RUNC_TIMEOUT"
+grep -q "^cuda-ckpt suspend --timeout 250 --record $dir/image/cuda-ckpt.record -- 4711 4712\$" "$fake/log" || fail "CUDA_RUNC_TIMEOUT"
 extra=
 
 # Without CUDA it is the runtime's call and nothing else.
@@ -363,6 +380,15 @@ is cuda.4711 running "partly suspended"
 is cuda.4712 checkpointed "partly suspended"
 grep -q '"suspended": 2' "$dir/image/cuda-runc.json" || fail "partly suspended: note"
 
+# One that has a GPU open and no state that could be told is no process without CUDA.
+fresh running
+ln -s /dev/nvidia0 "$root/proc/4714/fd/5"
+# shellcheck disable=SC2086 # several options
+expect 1 $shim checkpoint --image-path "$dir/image" c1
+log_has 'process 4714 has libcuda mapped, but does not use CUDA'
+is cuda.4711 running "a GPU without a state"
+rm "$root/proc/4714/fd/5"
+
 # Every failure leaves all as it was, says why in --log, and passes the exit status on.
 as_it_was() { # NAME STATUS WORDS
 	is status "$2" "$1"
@@ -370,6 +396,7 @@ as_it_was() { # NAME STATUS WORDS
 	is cuda.4712 running "$1"
 	[ -z "$3" ] || log_has "$3"
 	[ ! -e "$dir/image/cuda-runc.json" ] || fail "$1: a note is left"
+	[ ! -e "$dir/image/cuda-ckpt.record" ] || fail "$1: a record is left"
 	! grep -q FROZEN "$fake/log" || fail "$1: called the driver in a frozen container"
 }
 for status in running paused; do
@@ -405,7 +432,7 @@ for status in running paused; do
 	: >"$dir/image"
 	# shellcheck disable=SC2086 # several options
 	expect 1 $shim checkpoint --image-path "$dir/image" c1
-	as_it_was "no room for the note, $status" $status 'cuda-runc.json: Not a directory'
+	as_it_was "no room for the note, $status" $status '/image: '
 	rm "$dir/image"
 
 	fresh $status
@@ -543,6 +570,7 @@ logged "restore" <<WANT
 runc restore --image-path IMAGE --work-path /w --detach --pid-file /p -no-subreaper --bundle $dir/b c1
 runc ps --format json c1
 cuda-ckpt state -- 4711 4712 4714
+cuda-ckpt state -- 4714
 cuda-ckpt resume -- 4711 4712
 WANT
 printf '%s\n' "$dir/stdin" "$dir/out" "$dir/err" | diff -u - "$fake/stdio" >&2 || fail "the container's stdio"
@@ -570,6 +598,11 @@ mv "$dir/image" "$dir/b/img"
 expect 0 restore --detach --image-path img c1
 grep -q libdir "$fake/criu.conf" || fail "a relative image path"
 rm -r "$dir/b/img"
+# What the record says of GPU memory is compared before anything is moved there.
+suspended
+echo '#end 0' >"$dir/image/cuda-ckpt.record"
+expect 0 restore --detach --image-path "$dir/image" --bundle "$dir/b" c1
+grep -qx "cuda-ckpt resume --record $dir/image/cuda-ckpt.record -- 4711 4712" "$fake/log" || fail "no --record"
 # Other options of CRIU's stay.
 suspended
 echo 'tcp-established' >"$dir/criu.conf"
@@ -703,7 +736,7 @@ mounted() {
 		echo '106 102 0:5 /nvidia0 /dev/nvidia0 rw - devtmpfs udev rw'
 		echo '107 100 0:23 /nvidia-persistenced/socket /run/nvidia-persistenced/socket rw - tmpfs tmpfs rw'
 		echo '108 100 8:2 /srv/cuda /data/cuda rw - ext4 /dev/sda2 rw'
-		echo '109 100 8:2 /srv/x /data/x\040y rw - ext4 /dev/sda2 rw'
+		printf '%s\n' '109 100 8:2 /srv/x /data/x\040y rw - ext4 /dev/sda2 rw'
 	} >"$root/proc/4711/mountinfo"
 	{
 		echo '25 1 8:2 / / rw - ext4 /dev/sda2 rw'

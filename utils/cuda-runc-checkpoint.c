@@ -71,7 +71,7 @@ static bool take_back(struct stage *s)
 		s->is_paused = false;
 	}
 	if ((s->set.n && s->in_doubt && !settle(s, &why)) ||
-	    (s->set.n && cuda_resume(&s->set, NULL, &why) < 0)) {
+	    (s->set.n && cuda_resume(&s->set, NULL, NULL, &why) < 0)) {
 		complain(call, "container %s: its CUDA state stays suspended: %s; "
 			 "try 'cuda-ckpt resume --container %s'", call->id, why, call->id);
 		good = false;
@@ -90,6 +90,7 @@ static bool take_back(struct stage *s)
 /* Stage 1. The driver's calls hang in a frozen container: thaw it, freeze it again. */
 static int suspend(struct stage *s, char **why)
 {
+	_cleanup_free_ char *record = image_record(s->job->call->image_path);
 	struct cudaset found = { 0 };
 	int rc;
 
@@ -102,7 +103,9 @@ static int suspend(struct stage *s, char **why)
 	}
 	rc = cuda_find(s->job, true, &found, &s->note.suspended, why);
 	if (rc == 0 && found.n && !interrupted()) {
-		rc = cuda_suspend(&found, why);
+		rc = image_make(s->job->call->image_path, why);
+		if (rc == 0)
+			rc = cuda_suspend(&found, record, why);
 		s->in_doubt = rc < 0;
 		s->set = (struct cudaset){ TAKE_PTR(found.pids), found.n };
 	}
@@ -179,15 +182,15 @@ static int checkpoint(struct stage *s)
 	const struct call *call = s->job->call;
 	_cleanup_free_ char *why = NULL, *leftovers = NULL, *said = NULL;
 	size_t size = log_size(call);
-	bool noted = false;
 	int rc = suspend(s, &why);
 
 	if (rc == 0 && interrupted())
 		rc = -1;
 	if (rc == 0 && is_noted(s)) {
 		leftovers = cuda_leftovers(s->job);
-		rc = note_write(call->image_path, &s->note, &why);
-		noted = rc == 0;
+		rc = image_make(call->image_path, &why);
+		if (rc == 0)
+			rc = note_write(call->image_path, &s->note, &why);
 	}
 	if (rc == 0)
 		rc = dump(s, &why);
@@ -198,8 +201,8 @@ static int checkpoint(struct stage *s)
 			 why ? why : "stopped by a signal; all is as it was");
 	if (rc > 0)
 		said = log_error_since(call, size);
-	if (rc != 0 && noted)
-		note_remove(call->image_path);
+	if (rc != 0)
+		image_clear(call->image_path);
 	if (!take_back(s))
 		return rc > 0 ? rc : 1;
 	if (rc > 0)

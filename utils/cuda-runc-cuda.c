@@ -3,9 +3,9 @@
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
+#include <sysexits.h>
 
 #include "base/cleanup.h"
-#include "base/root.h"
 #include "base/xalloc.h"
 #include "gpu/procfd.h"
 #include "gpu/procmaps.h"
@@ -27,35 +27,34 @@ static char *ckpt_path(void)
 	return xasprintf("%s/cuda-ckpt", self);
 }
 
-/* argv of "cuda-ckpt VERB [OPTION VALUE] -- PID..."; numbers: where the pids' text goes. */
-static const char **ckpt_argv(const char *ckpt, const char *verb, const char *option,
-			      const char *value, const struct cudaset *set, char (*numbers)[16])
-{
-	const char **argv = xcalloc(set->n + 6, sizeof(*argv));
-	size_t n = 0;
-
-	argv[n++] = ckpt;
-	argv[n++] = verb;
-	if (option) {
-		argv[n++] = option;
-		argv[n++] = value;
-	}
-	argv[n++] = "--";
-	for (size_t i = 0; i < set->n; i++) {
-		snprintf(numbers[i], sizeof(numbers[i]), "%d", (int)set->pids[i]);
-		argv[n++] = numbers[i];
-	}
-	return argv;
-}
-
-/* out: allocated. Exit status or -errno. */
-static int ckpt(const char *verb, const char *option, const char *value,
-		const struct cudaset *set, char **out)
+/*
+ * "cuda-ckpt VERB [OPTION...] -- PID...". options: pairs of a name and a value, those
+ * without a value are left out; NULL-terminated. out: allocated. Exit status or -errno.
+ */
+static int ckpt(const char *verb, const char *const options[][2], const pid_t *pids,
+		size_t n_pids, char **out)
 {
 	_cleanup_free_ char *path = ckpt_path();
-	_cleanup_free_ char (*numbers)[16] = xcalloc(set->n + 1, sizeof(*numbers));
-	_cleanup_free_ const char **argv = ckpt_argv(path, verb, option, value, set, numbers);
+	_cleanup_free_ char (*numbers)[16] = xcalloc(n_pids + 1, sizeof(*numbers));
+	_cleanup_free_ const char **argv = NULL;
+	size_t n = 0, n_options = 0;
 
+	while (options && options[n_options][0])
+		n_options++;
+	argv = xcalloc(n_pids + 2 * n_options + 4, sizeof(*argv));
+	argv[n++] = path;
+	argv[n++] = verb;
+	for (size_t i = 0; i < n_options; i++) {
+		if (!options[i][1])
+			continue;
+		argv[n++] = options[i][0];
+		argv[n++] = options[i][1];
+	}
+	argv[n++] = "--";
+	for (size_t i = 0; i < n_pids; i++) {
+		snprintf(numbers[i], sizeof(numbers[i]), "%d", (int)pids[i]);
+		argv[n++] = numbers[i];
+	}
 	return command_run(argv, 0, out);
 }
 
@@ -82,24 +81,53 @@ int cuda_users(const struct job *job, pid_t **pids, size_t *n, char **why)
 	return 0;
 }
 
-/* A record of cuda-ckpt: "PID<TAB>STATE..." */
-static bool parse_state(char *line, pid_t *pid, const char **state)
+/* The record of one process in cuda-ckpt's output, "PID<TAB>STATE<TAB>...": its state,
+ * allocated, or NULL. */
+static char *find_state(const char *out, pid_t pid)
 {
-	char *end;
-	long number = strtol(line, &end, 10);
+	_cleanup_free_ char *start = xasprintf("%d\t", (int)pid);
 
-	if (end == line || *end != '\t' || number <= 0 || number > INT_MAX)
-		return false;
-	*pid = (pid_t)number;
-	*state = end + 1;
-	end[1 + strcspn(end + 1, "\t")] = '\0';
-	return true;
+	for (const char *p = out; *p; p += strcspn(p, "\n"), p += *p == '\n')
+		if (strncmp(p, start, strlen(start)) == 0)
+			return xstrndup(p + strlen(start), strcspn(p + strlen(start), "\t\n"));
+	return NULL;
 }
 
-/* It has the library and no context. */
-static bool is_without(const char *state)
+struct user {
+	pid_t pid;
+	bool is_open;
+};
+
+static void see_user(const struct procfd *file, void *arg)
 {
-	return strcmp(state, "-") == 0 || strcmp(state, "none") == 0;
+	struct user *u = arg;
+
+	if (file->pid == u->pid && strncmp(file->target, "/dev/nvidia", 11) == 0 &&
+	    strcmp(file->target, "/dev/nvidiactl") != 0)
+		u->is_open = true;
+}
+
+/*
+ * One that cuda-ckpt gave no state of. 0 when it has none: it has ended, or has the
+ * library and no context, and so no GPU open; else -1 (why).
+ */
+static int ask_again(pid_t pid, char **state, char **why)
+{
+	_cleanup_free_ char *out = NULL;
+	struct user user = { .pid = pid };
+	int rc = ckpt("state", NULL, &pid, 1, &out);
+
+	*state = find_state(out, pid);
+	if (*state || rc == EX_NOINPUT)
+		return 0;
+	if (rc == EX_UNAVAILABLE) {
+		procfd_walk(see_user, &user);
+		if (!user.is_open)
+			return 0;
+	}
+	*why = rc < 0 ? xasprintf("cuda-ckpt: %s", strerror(-rc)) :
+		xasprintf("cuda-ckpt state: %s", command_said(out));
+	return -1;
 }
 
 /* 1 take it, 0 leave it, -1 (why). */
@@ -111,67 +139,54 @@ static int judge(pid_t pid, const char *state, bool running, char **why)
 		return !running;	/* suspended by somebody before: it stays so */
 	if (strcmp(state, "locked") == 0 && !running)
 		return 1;
-	if (strcmp(state, "locked") == 0) {
-		*why = xasprintf("process %d: its CUDA state is locked; "
-				 "'cuda-ckpt resume %d' before", (int)pid, (int)pid);
-		return -1;
-	}
-	if (is_without(state))
-		return 0;
-	*why = xasprintf("process %d: its CUDA state is %s", (int)pid, state);
+	*why = strcmp(state, "locked") == 0 ?
+		xasprintf("process %d: its CUDA state is locked; 'cuda-ckpt resume %d' before",
+			  (int)pid, (int)pid) :
+		xasprintf("process %d: its CUDA state is %s", (int)pid, state);
 	return -1;
 }
 
 int cuda_find(const struct job *job, bool running, struct cudaset *set, size_t *states,
 	      char **why)
 {
-	struct cudaset all = { 0 };
-	_cleanup_free_ char *out = NULL, *said = NULL;
-	int rc = cuda_users(job, &all.pids, &all.n, why), known = 0;
+	_cleanup_free_ char *out = NULL;
+	size_t all = 0;
+	int rc;
 
 	*set = (struct cudaset){ 0 };
 	*states = 0;
-	if (rc < 0 || all.n == 0) {
-		free(all.pids);
-		return rc;
-	}
-	rc = ckpt("state", NULL, NULL, &all, &out);
-	set->pids = all.pids;	/* at most as many */
+	if (cuda_users(job, &set->pids, &all, why) < 0)
+		return -1;
+	if (all == 0)
+		return 0;
+	rc = ckpt("state", NULL, set->pids, all, &out);
 	if (rc < 0) {
 		*why = xasprintf("cuda-ckpt: %s", strerror(-rc));
 		return -1;
 	}
-	said = xstrdup(out);
-	for (char *line = out, *next; *line; line = next) {
-		const char *state;
-		pid_t pid;
-		int take;
+	for (size_t i = 0; i < all; i++) {
+		pid_t pid = set->pids[i];
+		_cleanup_free_ char *state = find_state(out, pid);
+		int take = 0;
 
-		next = line + strcspn(line, "\n");
-		if (*next)
-			*next++ = '\0';
-		if (!parse_state(line, &pid, &state))
-			continue;
-		known++;
-		take = judge(pid, state, running, why);
-		*states += !is_without(state);
+		if (!state && ask_again(pid, &state, why) < 0)
+			return -1;
+		if (state)
+			take = judge(pid, state, running, why);
 		if (take < 0)
 			return -1;
+		*states += state != NULL;
 		if (take)
 			set->pids[set->n++] = pid;
-	}
-	if (rc != 0 && known == 0) {
-		*why = xasprintf("cuda-ckpt state: %s", command_said(said));
-		return -1;
 	}
 	return 0;
 }
 
-static int run(const char *verb, const char *option, const char *value,
-	       const struct cudaset *set, char **why)
+static int run(const char *verb, const char *const options[][2], const struct cudaset *set,
+	       char **why)
 {
 	_cleanup_free_ char *out = NULL;
-	int rc = ckpt(verb, option, value, set, &out);
+	int rc = ckpt(verb, options, set->pids, set->n, &out);
 
 	if (rc == 0)
 		return 0;
@@ -180,18 +195,19 @@ static int run(const char *verb, const char *option, const char *value,
 	return -1;
 }
 
-int cuda_suspend(const struct cudaset *set, char **why)
+int cuda_suspend(const struct cudaset *set, const char *record, char **why)
 {
 	const char *timeout = getenv("CUDA_RUNC_TIMEOUT");
 
-	if (timeout && !*timeout)
-		timeout = NULL;
-	return run("suspend", timeout ? "--timeout" : NULL, timeout, set, why);
+	return run("suspend", (const char *const[][2]){
+		{ "--timeout", timeout && *timeout ? timeout : NULL },
+		{ "--record", record }, { NULL } }, set, why);
 }
 
-int cuda_resume(const struct cudaset *set, const char *gpu_map, char **why)
+int cuda_resume(const struct cudaset *set, const char *gpu_map, const char *record, char **why)
 {
-	return run("resume", gpu_map ? "--gpu-map" : NULL, gpu_map, set, why);
+	return run("resume", (const char *const[][2]){
+		{ "--gpu-map", gpu_map }, { "--record", record }, { NULL } }, set, why);
 }
 
 struct leftovers {

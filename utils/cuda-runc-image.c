@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include "base/atomicfile.h"
 #include "base/cleanup.h"
@@ -13,17 +14,40 @@
 
 enum { NOTE_VERSION = 1, NOTE_MAX = 1 << 20, CONFIG_MAX = 1 << 20 };
 
+static const char *image_dir(const char *image_path)
+{
+	return image_path ? image_path : "checkpoint";	/* as the runtimes have it */
+}
+
 static char *note_path(const char *image_path)
 {
-	return xasprintf("%s/cuda-runc.json", image_path ? image_path : "checkpoint");
+	return xasprintf("%s/cuda-runc.json", image_dir(image_path));
+}
+
+char *image_record(const char *image_path)
+{
+	return xasprintf("%s/cuda-ckpt.record", image_dir(image_path));
+}
+
+int image_make(const char *image_path, char **why)
+{
+	struct stat st;
+	int rc;
+
+	if (stat(image_dir(image_path), &st) == 0 && S_ISDIR(st.st_mode))
+		return 0;
+	rc = atomicfile_mkdir(image_dir(image_path));
+	if (rc == 0)
+		return 0;
+	*why = xasprintf("%s: %s", image_dir(image_path), strerror(-rc));
+	return -1;
 }
 
 int note_write(const char *image_path, const struct note *note, char **why)
 {
 	_cleanup_free_ char *path = note_path(image_path), *text = NULL;
-	const char *dir = image_path ? image_path : "checkpoint";
 	json_t *mounts = json_array(), *json;
-	int rc = 0;
+	int rc;
 
 	for (size_t i = 0; i < note->mounts.n; i++) {
 		const struct handed *m = &note->mounts.list[i];
@@ -37,21 +61,18 @@ int note_write(const char *image_path, const struct note *note, char **why)
 	text = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
 	json_decref(json);
 	xcheck(text);
-	/* The runtime would make it, but only when the note would be too late. */
-	if (access(dir, F_OK) < 0)
-		rc = atomicfile_mkdir(dir);
-	if (rc == 0)
-		rc = atomicfile_write(path, text, strlen(text), 0600);
+	rc = atomicfile_write(path, text, strlen(text), 0600);
 	if (rc < 0)
 		*why = xasprintf("%s: %s", path, strerror(-rc));
 	return rc < 0 ? -1 : 0;
 }
 
-void note_remove(const char *image_path)
+void image_clear(const char *image_path)
 {
-	_cleanup_free_ char *path = note_path(image_path);
+	_cleanup_free_ char *note = note_path(image_path), *record = image_record(image_path);
 
-	unlink(path);
+	unlink(note);
+	unlink(record);
 }
 
 static bool parse(const json_t *json, struct note *note)

@@ -40,7 +40,8 @@ static int read_gpu_map(const json_t *config, char **map, char **why)
 }
 
 /* Stage 4. 0 or -1 (why). */
-static int resume(struct job *job, const struct note *note, const char *map, char **why)
+static int resume(struct job *job, const struct note *note, const char *map,
+		  const char *record, char **why)
 {
 	struct cudaset set = { 0 };
 	size_t states = 0;
@@ -56,7 +57,7 @@ static int resume(struct job *job, const struct note *note, const char *map, cha
 		rc = -1;
 	}
 	if (rc == 0 && set.n)
-		rc = cuda_resume(&set, map, why);
+		rc = cuda_resume(&set, map, record, why);
 	free(set.pids);
 	return rc;
 }
@@ -111,7 +112,7 @@ static void relay(pid_t pid)
 
 /* Stage 3 and, when it is over or the container is up, stage 4. Exit status. */
 static int follow(struct job *job, struct running *run, const struct note *note,
-		  const char *map)
+		  const char *map, const char *record)
 {
 	_cleanup_free_ char *why = NULL;
 	bool up = false, told = false;
@@ -128,7 +129,7 @@ static int follow(struct job *job, struct running *run, const struct note *note,
 		if (job->call->detach || told || !is_restored(job))
 			continue;
 		up = true;
-		if (resume(job, note, map, &why) < 0) {
+		if (resume(job, note, map, record, &why) < 0) {
 			destroy(job, why);
 			while (runtime_wait(run, 100) == -1)
 				;
@@ -137,7 +138,7 @@ static int follow(struct job *job, struct running *run, const struct note *note,
 	}
 	if (rc != 0 || up)
 		return rc;
-	if (!job->call->detach || resume(job, note, map, &why) == 0)
+	if (!job->call->detach || resume(job, note, map, record, &why) == 0)
 		return 0;
 	destroy(job, why);
 	return 1;
@@ -155,7 +156,7 @@ int restore_run(struct job *job)
 {
 	const struct call *call = job->call;
 	json_t *config = read_config(call->bundle);
-	_cleanup_free_ char *map = NULL, *why = NULL, *image = NULL;
+	_cleanup_free_ char *map = NULL, *why = NULL, *image = NULL, *record = NULL;
 	_cleanup_close_ int options = -1;
 	struct note note = { 0 };
 	struct running run;
@@ -165,6 +166,7 @@ int restore_run(struct job *job)
 	image = xasprintf("%s%s%s", call->image_path && *call->image_path == '/' ? "" :
 			  call->bundle, call->image_path && *call->image_path == '/' ? "" : "/",
 			  call->image_path ? call->image_path : "checkpoint");
+	record = image_record(image);
 	rc = note_read(image, &note, &why);
 	if (rc >= 0 && read_gpu_map(config, &map, &why) < 0)
 		rc = -1;
@@ -180,7 +182,9 @@ int restore_run(struct job *job)
 	json_decref(config);
 	if (rc < 0)
 		complain(call, "restore of %s: %s", call->id, why);
-	rc = rc < 0 ? 1 : follow(job, &run, &note, map);
+	/* An image that is somebody else's has none. */
+	rc = rc < 0 ? 1 : follow(job, &run, &note, map,
+				 access(record, R_OK) == 0 ? record : NULL);
 	note_done(&note);
 	return rc;
 }

@@ -111,9 +111,13 @@ int cuda_find(const struct job *job, bool running, struct cudaset *set, size_t *
 /* The container's processes that have CUDA's library mapped; allocated. 0 or -1 (why). */
 int cuda_users(const struct job *job, pid_t **pids, size_t *n, char **why);
 
-/* 0, or -1 (why) with all of them as they were. gpu_map: NULL for none. */
-int cuda_suspend(const struct cudaset *set, char **why);
-int cuda_resume(const struct cudaset *set, const char *gpu_map, char **why);
+/*
+ * 0, or -1 (why) with all of them as they were. gpu_map: NULL for none. record: file
+ * about the GPU memory that they have, and need; NULL for none.
+ */
+int cuda_suspend(const struct cudaset *set, const char *record, char **why);
+int cuda_resume(const struct cudaset *set, const char *gpu_map, const char *record,
+		char **why);
 
 /* Open NVIDIA nodes that stop CRIU, as words; NULL when there is none. */
 char *cuda_leftovers(const struct job *job);
@@ -150,9 +154,17 @@ struct note {			/* cuda-runc.json in the image's directory */
 	struct mounts mounts;
 };
 
-/* 0 or -1 (why). The directory is made when it is missing. */
+/* Make the directory when it is missing: what goes into it comes before the dump. */
+int image_make(const char *image_path, char **why);
+
+/* The file that cuda-ckpt records GPU memory in; allocated. */
+char *image_record(const char *image_path);
+
+/* 0 or -1 (why). */
 int note_write(const char *image_path, const struct note *note, char **why);
-void note_remove(const char *image_path);
+
+/* Take away what is ours in it. */
+void image_clear(const char *image_path);
 
 /* 1; 0 when there is none; -1 (why). */
 int note_read(const char *image_path, struct note *note, char **why);
