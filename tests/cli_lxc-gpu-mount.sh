@@ -66,7 +66,17 @@ expect 0 lxc-gpu-mount -v -R "$root" --gpu 41:00.0 200
 cmp "$dir/once" "$conf/200.conf" || fail 'the second time changes something'
 [ "$(stat -c %i "$conf/200.conf")" = "$inode" ] || fail 'the second time writes the file'
 says 'lxc/200: nothing to change'
+expect 0 lxc-gpu-ls -R "$root" -o key,addr,status 200
+printf 'dev2\t0000:41:00.0\tok\n' | diff -u - "$dir/out" >&2 || fail 'lxc-gpu-ls sees another GPU'
 back 'dev style'
+
+# What the manual shows.
+begin 'unprivileged: 1'
+for args in '-n --gpu 0' '--gpu 0' '--gpu 0/gi3' '--gpu 0000:00:02.0' '--remove'; do
+	# shellcheck disable=SC2086 # options
+	expect 0 lxc-gpu-mount -R "$root" $args 200
+done
+cmp "$dir/before" "$conf/200.conf" || fail 'the examples one after the other'
 
 # The raw form before PVE had devN, and where it is asked for.
 for version in 5.0.6 4.4-3 none; do
