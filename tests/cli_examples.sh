@@ -34,7 +34,7 @@ host_of() {
 		vm-state-restore.8 | vm-state-save.8 | vzdump-gpu-hook.8) echo two-vms ;;
 	vfio-setup.8) echo setup-host ;;
 	cuda-ckpt.1 | cuda-runc.1) echo "- the CUDA tests run what it shows, with a stand-in for the driver" ;;
-	lxc-gpu-mount.8) echo "- cli_lxc-gpu-mount.sh runs what it shows" ;;
+	lxc-gpu-mount.8) echo lxc-host ;;
 	lxc-nvidia-setup.8 | pve-gpu-nodes.8) echo "- the simulation runs what it shows" ;;
 	*) echo "?" ;;
 	esac
@@ -46,6 +46,10 @@ build_host() { # NAME
 		sh "$TEST_SRC/mkfiles.sh" "$TEST_SRC/fixtures/$1.files" "$root"
 	mkdir -p "$root/root" "$root/etc/pve-gpu-utils/vzdump.d" "$root/run" "$root/var/lib"
 	case $1 in
+	lxc-host)
+		printf '195 nvidia\n237 nvidia-caps\n510 nvidia-uvm\n' >"$root/proc/devices"
+		printf 'arch: amd64\nhostname: ct\n' >"$root/etc/pve/nodes/pve1/lxc/200.conf"
+		;;
 	bind-host)
 		mkdir -p "$root/etc/pve/nodes/pve1/qemu-server" "$root/etc/pve/nodes/pve1/lxc"
 		ln -s nodes/pve1 "$root/etc/pve/local"
