@@ -20,6 +20,7 @@ on_proxmox() {
 	then copy ../pve-gpu-utils_*.deb to this host, and here:
 
 	    apt install ./pve-gpu-utils_*.deb    # enables nothing
+	    gpu-doctor                           # what is wrong here, and the command for it
 	    pve-gpu-hooks plan                   # what tonight's jobs would stop and start
 	    pve-gpu-hooks enable                 # when you like what you see
 
