@@ -103,7 +103,7 @@ static char *find_file(const char *const *dirs, const char *name)
 	return NULL;
 }
 
-/* CRIU can be told by a file to take pages of more kinds, but not to be of a newer version. */
+/* Where a root's CRIU is, not where our PATH points: it is run. */
 static void check_criu(struct report *r)
 {
 	static const char *const places[] = {
@@ -113,7 +113,7 @@ static void check_criu(struct report *r)
 		"/usr/lib/criu", "/usr/local/lib/criu", "/usr/lib/x86_64-linux-gnu/criu",
 		"/usr/lib/aarch64-linux-gnu/criu", NULL
 	};
-	_cleanup_free_ char *criu = find_file(places, "criu"), *version = NULL;
+	_cleanup_free_ char *version = NULL, *criu = find_file(places, "criu");
 	_cleanup_free_ char *plugin = find_file(plugins, "cuda_plugin.so");
 	int major = 0, minor = 0;
 
@@ -193,7 +193,8 @@ static const struct {
 	  "is profiled or debugged (CUPTI): the driver refuses that" },
 };
 
-static void put_leftovers(struct report *r, const struct cudasigns *s, bool has_cuda, int state)
+static void put_leftovers(struct report *r, const struct cudasigns *s, bool has_cuda,
+			  int state)
 {
 	for (size_t i = 0; i < s->n_nodes; i++) {
 		if (state == CUDA_CHECKPOINTED)

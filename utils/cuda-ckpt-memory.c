@@ -70,7 +70,8 @@ static uint64_t host_available(void)
 }
 
 /* EX_OK, or EX_TEMPFAIL when the room is too small for what is to go there. */
-static int compare(const char *where, uint64_t room, uint64_t need, const char *fix, bool force)
+static int compare(const char *where, uint64_t room, uint64_t need, const char *fix,
+		   bool force)
 {
 	char have[32], want[32];
 
@@ -280,7 +281,9 @@ int ckpt_memory_check(struct ckpt_memory *mem, const struct ckpt_opts *o,
 		code = check_map(mem, o);
 		if (code == EX_OK)
 			code = read_needs(o, procs, u, &needs);
-		if (code == EX_OK && needs.n && !mem->is_known)
+		if (code == EX_OK && !needs.n)
+			say_info("how much GPU memory is needed is not known (see --record)");
+		else if (code == EX_OK && !mem->is_known)
 			say_warn("how much GPU memory is free is not known (by libnvidia-ml.so.1)");
 		else if (code == EX_OK)
 			code = check_gpus(mem, o, &needs);
@@ -329,7 +332,7 @@ int ckpt_memory_record(struct ckpt_memory *mem, const struct ckpt_opts *o,
 	bool keeps = geteuid() == 0 && mem->is_known;
 	int rc = 0;
 
-	if (keeps && (atomicfile_mkdir(top) < 0 || atomicfile_mkdir(dir) < 0))
+	if (keeps && (atomicfile_state_dir(top) < 0 || atomicfile_state_dir(dir) < 0))
 		keeps = false;
 	if (keeps)
 		prune(dir);

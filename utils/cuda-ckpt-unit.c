@@ -40,6 +40,8 @@ int ckpt_signals(void)
 {
 	sigset_t set;
 
+	/* A report that nobody reads is an error of its own, not the end in the middle. */
+	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&set);
 	sigaddset(&set, SIGINT);
 	sigaddset(&set, SIGTERM);

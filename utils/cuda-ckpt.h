@@ -94,7 +94,10 @@ struct ckpt_memory *ckpt_memory_start(void);
 int ckpt_memory_check(struct ckpt_memory *mem, const struct ckpt_opts *o,
 		      const struct ckpt_procs *procs, struct cudaunit *u, unsigned stages);
 
-/* Before checkpoints: write down what the GPUs will have to have again. EX_OK or an exit code. */
+/*
+ * Before checkpoints: write down what the GPUs will have to have again.
+ * EX_OK or an exit code.
+ */
 int ckpt_memory_record(struct ckpt_memory *mem, const struct ckpt_opts *o,
 		       const struct ckpt_procs *procs, const struct cudaunit *u);
 
@@ -104,7 +107,10 @@ void ckpt_memory_done(struct ckpt_memory *mem);
 
 /* cuda-ckpt-report.c */
 
-/* For struct cudaunit_opts' tell: progress on a terminal, steps with -v. arg: struct ckpt_procs. */
+/*
+ * For struct cudaunit_opts' tell: progress on a terminal, steps with -v.
+ * arg: struct ckpt_procs.
+ */
 void ckpt_tell(enum cudaunit_stage stage, const struct cudaunit_member *m, int64_t ms,
 	       void *arg);
 void ckpt_tell_of(const struct cudaunit *u);	/* the unit that is told of */
@@ -116,7 +122,10 @@ struct record_writer *ckpt_report_new(const struct record_opts *ropts);
 
 /* cuda-ckpt-unit.c */
 
-/* A descriptor that becomes readable at SIGINT, SIGTERM and SIGHUP, which are blocked. */
+/*
+ * A descriptor that becomes readable at SIGINT, SIGTERM and SIGHUP, which are
+ * blocked; SIGPIPE is ignored.
+ */
 int ckpt_signals(void);
 
 /* suspend, resume and the single stages. The exit code. */

@@ -13,7 +13,7 @@ uint64_t cudaunit_rss(int dir);
 /* Start a member's worker; 0 or -errno. */
 int cudaunit_start_worker(struct cudaunit *u, struct cudaunit_member *m);
 
-/* Send one request to a member's worker (RESTORE: to the restorer); wait with cudaunit_wait(). */
+/* Send one request to a member's worker (RESTORE: to the restorer) for cudaunit_wait(). */
 void cudaunit_ask(struct cudaunit *u, struct cudaunit_member *m, enum cudaworker_op op);
 
 /*
@@ -22,7 +22,10 @@ void cudaunit_ask(struct cudaunit *u, struct cudaunit_member *m, enum cudaworker
  */
 void cudaunit_wait(struct cudaunit *u, enum cudaworker_op op, bool tells);
 
-/* Is the restorer there and its cuInit done? Starts it if need be, waits. 0, or -1 with u->error. */
+/*
+ * Is the restorer there and its cuInit done? Starts it if need be, waits.
+ * 0, or -1 with u->error.
+ */
 int cudaunit_await_restorer(struct cudaunit *u);
 
 /* Has stop_fd become readable? Sets u->stopped. */

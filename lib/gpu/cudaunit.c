@@ -70,7 +70,7 @@ int cudaunit_start_worker(struct cudaunit *u, struct cudaunit_member *m)
 	return cudaworker_start(&m->worker, &m->pid, 1, &opts);
 }
 
-/* The process's folder: read, it is that process or none; locked, no other run touches it. */
+/* The process's folder: that process's or nobody's; locked, no other run touches it. */
 static void open_member(struct cudaunit_member *m)
 {
 	char path[32];
@@ -132,7 +132,7 @@ int cudaunit_open(struct cudaunit *u, const pid_t *pids, size_t n,
 	return 0;
 }
 
-static void close_member(struct cudaunit_member *m)
+static void close_member(struct cudaunit_member *m, int wait_ms)
 {
 	/*
 	 * A worker may live on for a moment, or hang: only in the latter case is the
@@ -141,8 +141,8 @@ static void close_member(struct cudaunit_member *m)
 	if (m->dir >= 0 && !m->hung)
 		flock(m->dir, LOCK_UN);
 	/* What hangs in the restorer is for the restorer to finish, not for this one, too. */
-	cudaworker_end(&m->worker, !m->hung || m->at == CUDAUNIT_RESTORE,
-		       m->hung ? 0 : WORKER_END);
+	cudaworker_close(&m->worker, !m->hung || m->at == CUDAUNIT_RESTORE);
+	cudaworker_end(&m->worker, true, m->hung ? 0 : wait_ms);
 	if (m->dir >= 0)
 		close(m->dir);
 	m->dir = -1;
@@ -150,7 +150,7 @@ static void close_member(struct cudaunit_member *m)
 
 void cudaunit_drop(struct cudaunit *u, size_t i)
 {
-	close_member(&u->members[i]);
+	close_member(&u->members[i], WORKER_END);
 	memmove(&u->members[i], &u->members[i + 1], (u->n - i - 1) * sizeof(*u->members));
 	u->n--;
 	u->culprit = NULL;
@@ -230,13 +230,16 @@ void cudaunit_done(struct cudaunit *u)
 {
 	bool hung = false;
 
+	/* All are told to end, then waited for, so that they end at the same time. */
 	for (size_t i = 0; i < u->n; i++) {
 		struct cudaunit_member *m = &u->members[i];
 
 		hung |= m->hung && m->at == CUDAUNIT_RESTORE;
-		close_member(m);
+		cudaworker_close(&m->worker, !m->hung || m->at == CUDAUNIT_RESTORE);
 	}
-	/* Not before the members' locks are gone: it has them open, too. */
+	cudaworker_close(&u->restorer, !hung);
+	for (size_t i = 0; i < u->n; i++)
+		close_member(&u->members[i], WORKER_END);
 	cudaworker_end(&u->restorer, !hung, hung ? 0 : RESTORER_END);
 	free(u->members);
 	u->members = NULL;

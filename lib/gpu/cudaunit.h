@@ -54,7 +54,7 @@ struct cudaunit_member {
 		enum cudaunit_stage at;
 	} failure;
 	bool hung;		/* a call is under way that we do not wait for any more */
-	uint64_t vram;		/* in: bytes on GPUs, UINT64_MAX not known; lengthens time limits */
+	uint64_t vram;		/* in: bytes on GPUs, for time limits; UINT64_MAX unknown */
 	struct {
 		bool done;
 		int64_t ns;	/* the call alone */

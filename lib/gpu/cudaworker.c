@@ -115,16 +115,21 @@ static bool has_ended(pid_t child)
 	return rc == child || (rc < 0 && errno == ECHILD);
 }
 
+void cudaworker_close(struct cudaworker *w, bool keep)
+{
+	if (w->sock < 0)
+		return;
+	if (keep)
+		cudaworker_ask(w, CUDAWORKER_KEEP, 0);
+	close(w->sock);
+	w->sock = -1;
+}
+
 void cudaworker_end(struct cudaworker *w, bool keep, int wait_ms)
 {
 	const struct timespec pause = { .tv_nsec = 1000000 };
 
-	if (w->sock >= 0) {
-		if (keep)
-			cudaworker_ask(w, CUDAWORKER_KEEP, 0);
-		close(w->sock);
-		w->sock = -1;
-	}
+	cudaworker_close(w, keep);
 	for (int ms = 0; w->child > 0 && !has_ended(w->child) && ms < wait_ms; ms++)
 		nanosleep(&pause, NULL);
 	w->child = 0;

@@ -75,6 +75,9 @@ int cudaworker_ask(struct cudaworker *w, enum cudaworker_op op, int index);
  */
 int cudaworker_take(struct cudaworker *w, struct cudaworker_reply *reply, int *status);
 
+/* Tell it to end; keep as for cudaworker_end(), which is to follow. */
+void cudaworker_close(struct cudaworker *w, bool keep);
+
 /*
  * Let it go. keep: what it did stays; else it takes that back, unless told
  * CUDAWORKER_KEEP before. Waits up to wait_ms for its end; after that it goes on alone.

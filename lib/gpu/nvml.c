@@ -18,7 +18,7 @@ enum {
 	NVML_OK = 0,
 	NVML_INSUFFICIENT_SIZE = 7,
 	UUID_MAX = 96,
-	PROCESSES_MAX = 65536,	/* more on one GPU is an answer that is not to be believed */
+	PROCESSES_MAX = 65536,	/* more on one GPU: not to be believed */
 };
 
 struct nvml_memory {		/* nvmlMemory_t */
@@ -108,7 +108,7 @@ static void put_uses(const struct library *l, int fd, void *device, size_t gpu)
 static void answer(int fd)
 {
 	struct message m = { .type = MESSAGE_RESULT };
-	struct library l;
+	struct library l = { 0 };
 	unsigned n = 0;
 
 	m.err = open_library(&l);
