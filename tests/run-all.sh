@@ -338,7 +338,7 @@ rung_unit() {
 }
 
 rung_cli() {
-	need strace libfuse3-dev
+	need strace libfuse3-dev runc
 	# In a whole run the build of the package for the other release has them as they are shipped.
 	if [ -n "$long" ] || ! is_asked package; then
 		build_plain && make_check plain tests/cli_
