@@ -7,11 +7,8 @@ PATH=@sbindir@:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 
 EX_ERROR=1 EX_INPUT=2 EX_NO_CONTAINER=3 EX_HOST=4 EX_SOFTWARE=5 EX_RESTART=6
-repo_file=/etc/apt/sources.list.d/pve-gpu-utils-nvidia.list
-pin_file=/etc/apt/preferences.d/pve-gpu-utils-nvidia
-key_file=/etc/apt/keyrings/pve-gpu-utils-nvidia
-# s: between two looks at the container's state; for apt-get; for 400 MB from afar.
-poll=3 apt_limit=1800 download_limit=3600
+# Seconds between two looks at the container's state.
+poll=3
 
 usage() {
 	cat <<'END'
@@ -64,16 +61,11 @@ wrong_use() {
 	exit "$EX_INPUT"
 }
 
-# The only way out once something was begun: nothing temporary is left in the
-# container, and it runs, or not, as it did.
+# The only way out once something was begun: the container runs, or not, as it did.
 exit_script() {
 	code=$1
 	trap '' HUP INT TERM
 	trap - EXIT
-	if [ -n "$scratch" ]; then
-		in_container 60 rm -rf "$scratch" >/dev/null 2>&1 || :
-		scratch=''
-	fi
 	if [ "$code" -ne 0 ] && [ -n "$stopped_here" ] && [ "$(container_state)" = stopped ]; then
 		say "container $ctid: is started again as it is"
 		pct_within $((timeout + 60)) start "$ctid" >/dev/null 2>&1 || say "container $ctid: did not start"
@@ -81,7 +73,6 @@ exit_script() {
 		log "container $ctid: is shut down again; it was stopped before"
 		pct_within $((timeout * 2 + 60)) shutdown "$ctid" --timeout "$timeout" --forceStop 1 >/dev/null 2>&1 || :
 	fi
-	unmount
 	[ -z "$work" ] || rm -rf "$work"
 	if [ "$code" -eq 0 ]; then
 		log "container $ctid: done"
@@ -121,30 +112,6 @@ in_container() { # SECONDS COMMAND...
 
 show_output() {
 	sed 's/^/lxc-nvidia-setup: | /' "$1" >&2
-}
-
-# One step in the container, logged; of its output what tells why it failed.
-step() { # TEXT SECONDS COMMAND...
-	text=$1
-	shift
-	log "container $ctid: $text"
-	rc=0
-	in_container "$@" >"$work/out" 2>&1 || rc=$?
-	if [ "$rc" -ne 0 ]; then
-		tail -n 20 "$work/out" >"$work/tail"
-		show_output "$work/tail"
-		why="exit code $rc"
-		[ "$rc" -ne 124 ] || why="not done after $1 s"
-		fail "$EX_SOFTWARE" "container $ctid: $text: failed ($why)"
-	fi
-	[ -z "$verbose" ] || show_output "$work/out"
-}
-
-# A file of the container, whole or not at all.
-put_file() { # PATH TEXT
-	# shellcheck disable=SC2016 # for the container's shell
-	step "writing $1" 60 sh -c 'umask 022 && mkdir -p "${1%/*}" && printf "%s\n" "$2" >"$1.new" && mv -f "$1.new" "$1"' \
-		sh "$1" "$2"
 }
 
 wait_for_state() { # STATE
@@ -201,53 +168,22 @@ restart_container() {
 	log "container $ctid: runs again"
 }
 
-# Its file system, seen from here; nothing in it is opened or run.
-container_root() {
-	pid=$(lxc-info -p -H -n "$ctid" 2>/dev/null 9>&-) || pid=''
-	case $pid in
-	'' | *[!0-9]*) return 1 ;;
-	esac
-	[ -d "/proc/$pid/root/usr" ] && echo "/proc/$pid/root"
-}
-
-# Versions of the driver's libraries, each once; by the links that programs load.
-library_versions() { # ROOT
-	for dir in "$1"/usr/lib/*-linux-gnu "$1/usr/lib64" "$1/usr/lib"; do
-		for lib in libnvidia-ml libcuda; do
-			link=$(readlink "$dir/$lib.so.1") || link=''
-			case ${link##*.so.} in
-			[0-9]*.[0-9]*)
-				printf '%s\n' "${link##*.so.}"
-				continue
-				;;
-			esac
-			for file in "$dir/$lib.so."[0-9]*.[0-9]* "$dir/nvidia/current/$lib.so."[0-9]*.[0-9]*; do
-				if [ -e "$file" ] || [ -L "$file" ]; then
-					printf '%s\n' "${file##*.so.}"
-				fi
-			done
-		done
-	done | sort -u | tr '\n' ' ' | sed 's/ $//'
-}
-
-has_nvidia_smi() {
-	for file in "$1/usr/bin/nvidia-smi" "$1/usr/local/bin/nvidia-smi"; do
-		if [ -e "$file" ] || [ -L "$file" ]; then
-			return 0
-		fi
-	done
-	return 1
-}
-
 # ---- the host ----
 
-# The version of the module that is loaded, not of the one on the disk.
-host_version() {
-	if [ -r "$root/sys/module/nvidia/version" ]; then
-		cat "$root/sys/module/nvidia/version"
-	elif [ -r "$root/proc/driver/nvidia/version" ]; then
-		tr -s ' \t' '\n' <"$root/proc/driver/nvidia/version" | grep -Ex '[0-9]+(\.[0-9]+)+' | head -n 1
-	fi
+# What is where, by names alone: "host", or the container; sets found (versions) and has_smi.
+versions() { # ARGUMENTS
+	program=$self/lxc-nvidia-versions
+	[ -x "$program" ] || program=@pkglibexecdir@/lxc-nvidia-versions
+	"$program" ${root:+-R "$root"} "$@" 9>&-
+}
+
+find_libraries() { # [-m]
+	found=$(versions "$@" "$ctid") || return
+	has_smi=''
+	case $found in
+	*nvidia-smi) has_smi=yes found=${found%nvidia-smi} ;;
+	esac
+	found=$(printf '%s' "$found" | tr -s '\n' ' ' | sed 's/ $//')
 }
 
 config_sum() {
@@ -360,6 +296,7 @@ validate_inputs() {
 	esac
 	matches "$cuda" 'none|[0-9]+([.-][0-9]+)?' || wrong_use "--cuda=$cuda: is no version (12-4, or none)"
 	cuda=$(printf %s "$cuda" | tr . -)
+	export GPU_ASSIGNMENT NVIDIA_DRIVER_VERSION NVIDIA_REPO_URL NVIDIA_RUNFILE_URL
 	matches "$style" '(dev|mount|auto)?' || wrong_use "--style=$style: is none of dev, mount, auto"
 	named=$(printf '%s\n' "${NVIDIA_RUNFILE_URL##*/}" |
 		sed -n 's/^NVIDIA-Linux-[^-]*-\([0-9][0-9.]*[0-9]\).*\.run$/\1/p')
@@ -392,7 +329,7 @@ not_there() {
 
 # Before anything is changed: can it come to a good end?
 check_host() {
-	host=$(host_version)
+	host=$(versions host)
 	[ -n "$host" ] || fail "$EX_HOST" "the host's NVIDIA driver is not loaded: install it, or run 'modprobe nvidia'"
 	[ -z "$check" ] || return 0
 	[ "$NVIDIA_DRIVER_VERSION" != host ] || NVIDIA_DRIVER_VERSION=$host
@@ -452,181 +389,44 @@ configure_host_gpu_passthrough() {
 	[ "$rc" -eq 0 ] || mount_failed "$rc"
 }
 
-# The installer's name of the option since 515, and before.
-installer_option() {
-	if [ "${NVIDIA_DRIVER_VERSION%%.*}" -ge 515 ]; then
-		echo --no-kernel-modules
-	else
-		echo --no-kernel-module
-	fi
-}
-
-wait_for_network() {
-	name=${NVIDIA_REPO_URL#*://}
-	name=${name%%/*}
-	name=${name##*@}
-	name=${name%%:*}
-	waited=0
-	until in_container 30 getent hosts "$name" >/dev/null 2>&1; do
-		[ "$waited" -lt "$timeout" ] || fail "$EX_SOFTWARE" "container $ctid: cannot resolve $name: has it a network?"
-		sleep "$poll"
-		waited=$((waited + poll))
-	done
-}
-
-apt() { # TEXT ARGUMENTS
-	text=$1
-	shift
-	step "$text" "$apt_limit" apt-get -q -y -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 \
-		-o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -o APT::Update::Error-Mode=any "$@"
-}
-
-download() { # URL PATH SECONDS
-	# shellcheck disable=SC2016 # for the container's shell
-	step "downloading $1" "$3" sh -c 'umask 022 && rm -f "$2.new" &&
-		if command -v curl >/dev/null; then
-			curl -fsSL --retry 3 --connect-timeout 30 -o "$2.new" "$1"
-		else
-			wget -nv --tries=3 --timeout=60 -O "$2.new" "$1"
-		fi && mv -f "$2.new" "$2"' sh "$1" "$2"
-}
-
-need_downloader() {
-	if ! in_container 60 sh -c 'command -v curl || command -v wget' >/dev/null 2>&1; then
-		apt "reading the package lists" update
-		apt "installing curl" install --no-install-recommends curl ca-certificates
-	fi
-}
-
-# NVIDIA's own repositories are flat; others are taken to have suites named as
-# the distribution's.
-source_line() { # OPTIONS
-	case $NVIDIA_REPO_URL in
-	*/compute/cuda/repos/* | */) printf 'deb %s%s/ /\n' "$1" "${NVIDIA_REPO_URL%/}" ;;
-	*) printf 'deb %s%s %s main\n' "$1" "$NVIDIA_REPO_URL" "$codename" ;;
-	esac
-}
-
-add_source() {
-	signed=''
-	if [ -z "$key_url" ]; then
-		case $NVIDIA_REPO_URL in
-		https://*/compute/cuda/repos/*) key_url=${NVIDIA_REPO_URL%/}/3bf863cc.pub ;;
-		esac
-	fi
-	if [ -n "$key_url" ]; then
-		signed=$key_file.asc
-		case $key_url in
-		*.gpg) signed=$key_file.gpg ;;
-		esac
-		step "making /etc/apt/keyrings" 60 mkdir -p -m 0755 /etc/apt/keyrings
-		download "$key_url" "$signed" 300
-	fi
-	put_file "$repo_file" "# written by lxc-nvidia-setup
-$(source_line "${signed:+[signed-by=$signed] }")"
-}
-
-add_repository() {
-	# Where somebody has it already, a second entry with another key would stop apt.
-	# shellcheck disable=SC2016 # for the container's shell
-	if in_container 60 sh -c 'cd /etc/apt && grep -lrsF -- "$1" sources.list sources.list.d | grep -qvxF "${2#/etc/apt/}"' \
-		sh "${NVIDIA_REPO_URL%/}" "$repo_file" >/dev/null 2>&1; then
-		log "container $ctid: $NVIDIA_REPO_URL is among its APT sources"
-	else
-		add_source
-	fi
-	put_file "$pin_file" '# written by lxc-nvidia-setup: the kernel modules are the host'\''s, the libraries the .run file'\''s
-Package: cuda-drivers* nvidia-driver* nvidia-kernel* nvidia-dkms* nvidia-open* nvidia-headless* nvidia-modprobe linux-modules-nvidia* libnvidia-ml1 libcuda1 nvidia-smi
-Pin: release *
-Pin-Priority: -1'
-	apt "reading the package lists" update
-}
-
-run_installer() {
-	scratch=$(in_container 60 mktemp -d /var/tmp/lxc-nvidia-setup.XXXXXXXX 2>"$work/out") || scratch=''
-	matches "$scratch" '/var/tmp/lxc-nvidia-setup\.[A-Za-z0-9]+' || {
-		show_output "$work/out"
-		scratch=''
-		fail "$EX_SOFTWARE" "container $ctid: no temporary folder could be made in it"
-	}
-	runfile=$scratch/nvidia-driver-installer.run
-	case $NVIDIA_RUNFILE_URL in
-	/* | file://*)
-		file=${NVIDIA_RUNFILE_URL#file://}
-		log "container $ctid: copying $file"
-		pct_within "$download_limit" push "$ctid" "$file" "$runfile" >"$work/out" 2>&1 || {
-			show_output "$work/out"
-			fail "$EX_SOFTWARE" "container $ctid: $file could not be copied"
-		}
-		;;
-	*) download "$NVIDIA_RUNFILE_URL" "$runfile" "$download_limit" ;;
-	esac
-	if [ -n "$sha256" ]; then
-		# shellcheck disable=SC2016 # for the container's shell
-		step "comparing the SHA-256 sum" 300 sh -c 'echo "$1  $2" | sha256sum -c -' sh "$sha256" "$runfile"
-	else
-		warn "no SHA-256 sum was given: $NVIDIA_RUNFILE_URL is trusted as it came"
-	fi
-	step "making the installer executable" 60 chmod 0700 "$runfile"
-	step "installing the libraries of $NVIDIA_DRIVER_VERSION" "$apt_limit" "$runfile" \
-		"$(installer_option)" --silent --tmpdir="$scratch"
-	step "removing the installer" 60 rm -rf "$scratch"
-	scratch=''
-	found=$(library_versions "$seen")
-	[ "$found" = "$NVIDIA_DRIVER_VERSION" ] || fail "$EX_SOFTWARE" \
-		"container $ctid: has libraries of ${found:-no version} after the installation, not of $NVIDIA_DRIVER_VERSION"
-}
-
-install_nvtop() {
-	if in_container 60 sh -c 'command -v nvtop' >/dev/null 2>&1; then
-		return
-	fi
-	if in_container 60 sh -c 'apt-cache policy nvtop | grep -Eq "Candidate: [0-9]"' >/dev/null 2>&1; then
-		apt "installing nvtop" install --no-install-recommends nvtop
-	else
-		warn "container $ctid: nvtop is in none of its APT sources (on Debian 12 it is in contrib): left out"
-	fi
-}
-
-# What is there, by name and version, without running it.
-find_installed() {
-	seen=$(container_root) || fail "$EX_SOFTWARE" "container $ctid: its file system cannot be seen (lxc-info -p -n $ctid)"
-	need_driver=yes need_cuda=yes
-	found=$(library_versions "$seen")
-	if [ "$found" = "$NVIDIA_DRIVER_VERSION" ] && has_nvidia_smi "$seen"; then
-		need_driver=''
+# What is missing, by name and version; nothing is run to find out.
+missing_parts() {
+	find_libraries || fail "$EX_SOFTWARE" "container $ctid: its file system cannot be seen"
+	if [ "$found" = "$NVIDIA_DRIVER_VERSION" ] && [ -n "$has_smi" ]; then
 		log "container $ctid: has the libraries of $found already"
 	else
 		log "container $ctid: has libraries of ${found:-no version}: $NVIDIA_DRIVER_VERSION is to be installed"
+		parts=driver
 	fi
-	[ "$cuda" != none ] || need_cuda=''
+	[ "$cuda" != none ] || return 0
 	# shellcheck disable=SC2016 # a format of dpkg-query
-	if [ -n "$need_cuda" ] &&
-		in_container 60 dpkg-query -W -f '${db:Status-Abbrev}' "cuda-toolkit-$cuda" 2>/dev/null | grep -q '^ii'; then
-		need_cuda=''
+	if in_container 60 dpkg-query -W -f '${db:Status-Abbrev}' "cuda-toolkit-$cuda" 2>/dev/null | grep -q '^ii'; then
 		log "container $ctid: has cuda-toolkit-$cuda already"
+	else
+		parts="$parts cuda-toolkit-$cuda"
 	fi
 }
 
 install_nvidia_software_in_container() {
-	find_installed
-	[ -n "$need_driver$need_cuda" ] || return 0
-	# shellcheck disable=SC2016,SC1091 # for the container's shell
-	os=$(in_container 60 sh -c '. /etc/os-release && echo "${ID:-} ${ID_LIKE:-} / ${VERSION_CODENAME:-}"' 2>/dev/null) || os=''
-	case " ${os%/*} " in
-	*' debian '* | *' ubuntu '*) ;;
-	*) fail "$EX_SOFTWARE" "container $ctid: is neither Debian nor Ubuntu (${os:-no /etc/os-release})" ;;
-	esac
-	codename=${os##*/ }
-	matches "$codename" '[a-z]+' || codename=stable
-	wait_for_network
+	parts=''
+	missing_parts
+	[ -n "$parts" ] || return 0
 	: >"$due"
-	installed=yes
-	need_downloader
-	add_repository
-	[ -z "$need_driver" ] || run_installer
-	[ -z "$need_cuda" ] || apt "installing cuda-toolkit-$cuda" install --no-install-recommends "cuda-toolkit-$cuda"
-	install_nvtop
+	rc=0
+	# shellcheck disable=SC2086 # a list of words
+	run_install "$ctid" $parts || rc=$?
+	[ "$rc" -eq 0 ] || exit_script "$EX_SOFTWARE"
+	find_libraries || found=''
+	[ "$found" = "$NVIDIA_DRIVER_VERSION" ] || fail "$EX_SOFTWARE" \
+		"container $ctid: has libraries of ${found:-no version} after the installation, not of $NVIDIA_DRIVER_VERSION"
+}
+
+# The part that works in the container.
+run_install() {
+	install=$self/lxc-nvidia-install
+	[ -x "$install" ] || install=@pkglibexecdir@/lxc-nvidia-install
+	set -- ${quiet:+-q} ${verbose:+-v} "$@"
+	NVIDIA_RUNFILE_SHA256=$sha256 NVIDIA_REPO_KEY_URL=$key_url LXC_NVIDIA_TIMEOUT=$timeout "$install" "$@"
 }
 
 nvidia_smi_works() {
@@ -653,31 +453,8 @@ verify_installation() {
 
 # ---- --check and -n ----
 
-unmount() {
-	[ -n "$mounted" ] || return 0
-	mounted=''
-	pct_within 120 unmount "$ctid" >/dev/null || say "container $ctid: is still mounted: pct unmount $ctid"
-}
-
-# Sets seen: the file system of a container that runs, is mounted, or is mounted for it.
-see_container() {
-	seen=$root/var/lib/lxc/$ctid/rootfs
-	if [ -z "$root" ] && [ "$(container_state)" = running ]; then
-		seen=$(container_root) || seen=''
-	elif [ -z "$root" ] && [ ! -d "$seen/usr" ]; then
-		mounted=yes
-		pct_within 120 mount "$ctid" >/dev/null || {
-			mounted=''
-			fail "$EX_HOST" "container $ctid: its file system could not be mounted"
-		}
-	fi
-	[ -d "$seen/usr" ] || fail "$EX_HOST" "container $ctid: its file system cannot be seen"
-}
-
 check_versions() {
-	see_container
-	found=$(library_versions "$seen")
-	unmount
+	find_libraries -m || fail "$EX_HOST" "container $ctid: its file system cannot be seen"
 	case $found in
 	"$host")
 		echo "container $ctid: its libraries and the host's driver are $host"
@@ -696,18 +473,16 @@ check_versions() {
 
 print_plan() {
 	configure_host_gpu_passthrough
-	codename=CODENAME state=unknown found=''
+	state=unknown found='' parts=''
 	if [ -z "$root" ]; then
 		state=$(container_state)
-		! seen=$(container_root) || found=$(library_versions "$seen")
+		find_libraries || found=''
 	fi
 	echo "container $ctid: $state, has libraries of ${found:-no version}; the host's driver is $host"
-	if [ "$found" != "$host" ]; then
-		echo "container $ctid: $repo_file: $(source_line '')"
-		echo "container $ctid: $NVIDIA_RUNFILE_URL $(installer_option) --silent"
-		echo "container $ctid: apt-get install nvtop"
-	fi
-	[ "$cuda" = none ] || echo "container $ctid: apt-get install cuda-toolkit-$cuda"
+	[ "$found" = "$host" ] || parts=driver
+	[ "$cuda" = none ] || parts="$parts cuda-toolkit-$cuda"
+	# shellcheck disable=SC2086 # a list of words
+	[ -z "$parts" ] || run_install -n "$ctid" $parts
 	echo "container $ctid: restart where something is new; nvidia-smi"
 }
 
@@ -741,10 +516,9 @@ main() {
 		started_here=yes
 		start_container
 		rm -f "$due"
-		changed=''
 	fi
 	install_nvidia_software_in_container
-	if [ -n "$installed$changed" ] || [ -e "$due" ]; then
+	if [ -e "$due" ]; then
 		restarted=yes
 		restart_container
 	fi
@@ -756,6 +530,6 @@ url='https?://[^][:space:]"<>|\\]+'
 ctid='' cuda=none style='' strict='' check='' dry_run='' quiet='' verbose=''
 timeout=60 root=${PVE_GPU_ROOT:-}
 sha256=${NVIDIA_RUNFILE_SHA256:-} key_url=${NVIDIA_REPO_KEY_URL:-}
-due='' work='' scratch='' mounted='' mount='' named=''
-changed='' installed='' restarted='' started_here='' stopped_here=''
+due='' work='' mount='' named='' has_smi=''
+changed='' restarted='' started_here='' stopped_here=''
 main "$@"
