@@ -88,10 +88,15 @@ static void print_steps(const struct rehearsal *r, const char *schedule)
 			put_text(s->why ? s->why : "its GPU is in use");
 		else
 			fputs(ways[s->way], stdout);
-		if (s->stops && !s->failed)
-			printf("; stops %s", s->reasons ? s->reasons : s->stops);
-		if (s->starts)
-			printf("; starts %s again after it", s->starts);
+		if (s->stops && !s->failed) {
+			fputs("; stops ", stdout);
+			put_text(s->reasons ? s->reasons : s->stops);
+		}
+		if (s->starts) {
+			fputs("; starts ", stdout);
+			put_text(s->starts);
+			fputs(" again after it", stdout);
+		}
 		putchar('\n');
 	}
 }

@@ -56,7 +56,7 @@ int host_lock(struct host *h)
 
 	if (sysfs_dry_run)
 		return EX_OK;
-	rc = atomicfile_mkdir(dir);
+	rc = atomicfile_state_dir(dir);
 	path = xasprintf("%s/vgpu.lock", dir);
 	if (rc == 0) {
 		h->writer.lock =

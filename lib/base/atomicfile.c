@@ -91,6 +91,24 @@ static int make_one(const char *dir, mode_t mode)
 	return sync_folder(parent);
 }
 
+int atomicfile_state_dir(const char *path)
+{
+	_cleanup_close_ int fd = -1;
+	struct stat st;
+	int rc = atomicfile_mkdir(path);
+
+	if (rc < 0)
+		return rc;
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return errno == ELOOP ? -ENOTDIR : -errno;
+	if (st.st_uid != geteuid())
+		return -EPERM;
+	if ((st.st_mode & 077) && fchmod(fd, 0700) < 0)
+		return -errno;
+	return 0;
+}
+
 int atomicfile_mkdir(const char *path)
 {
 	_cleanup_free_ char *part = xstrdup(path);

@@ -19,4 +19,10 @@ int atomicfile_write(const char *path, const void *data, size_t len, mode_t mode
 /* mkdir -p with mode 0700 for the last part; 0 or -errno (-ENOTDIR for a link or a file). */
 int atomicfile_mkdir(const char *path);
 
+/*
+ * The same for a folder of our own state, which nobody else may have prepared: opened
+ * without following a link, made 0700 when it is wider. -EPERM when it is another user's.
+ */
+int atomicfile_state_dir(const char *path);
+
 #endif

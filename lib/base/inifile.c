@@ -9,6 +9,7 @@
 
 #include "base/inifile.h"
 #include "base/readfile.h"
+#include "base/trust.h"
 #include "base/xalloc.h"
 
 enum { FILE_MAX = 1024 * 1024 };
@@ -141,12 +142,16 @@ int inifile_read(const char *path, const char *const sections[], size_t n_sectio
 		.take = handler,
 		.arg = arg,
 	};
+	const char *problem = trust_problem(path);
 	struct readfile text = { 0 };
 	struct stat st;
 	int rc = readfile_at(AT_FDCWD, path, FILE_MAX, &text);
 
 	*error = NULL;
-	if (rc == -ENOENT && lstat(path, &st) < 0) {
+	if (rc == 0 && problem) {
+		*error = xasprintf("%s: %s", path, problem);
+		rc = -EINVAL;
+	} else if (rc == -ENOENT && lstat(path, &st) < 0) {
 		rc = 0;		/* optional; but a dangling link is somebody's mistake */
 	} else if (rc < 0) {
 		*error = xasprintf("%s: %s", path,

@@ -14,7 +14,8 @@ typedef char *inifile_handler(void *arg, const char *section, const char *key, c
  * A NUL byte, a line that is too long, an unknown section and a line that is
  * none of these are mistakes.
  *
- * A file that is not there is an empty one; a dangling link is a mistake.
+ * A file that is not there is an empty one; a dangling link is a mistake, and so is a
+ * file that others may write to (trust_problem()).
  * Returns 0, or -EINVAL or another -errno with *error = "PATH[:LINE]: what is
  * wrong" (allocated).
  */

@@ -52,32 +52,6 @@ void record_escape(FILE *out, const char *s)
 	escape(out, s);
 }
 
-static void put_json_string(FILE *out, const char *text)
-{
-	const unsigned char *s = (const unsigned char *)text;
-
-	fputc('"', out);
-	while (*s) {
-		size_t len = text_utf8_length(s);
-
-		if (len == 0) {
-			fputs("\\ufffd", out);
-			s++;
-			continue;
-		}
-		if (*s == '"' || *s == '\\')
-			fprintf(out, "\\%c", *s);
-		else if (*s < 0x20 || *s == 0x7f)
-			fprintf(out, "\\u%04x", *s);
-		else if (*s == 0xc2 && s[1] < 0xa0)
-			fprintf(out, "\\u%04x", s[1]);
-		else
-			fwrite(s, 1, len, out);
-		s += len;
-	}
-	fputc('"', out);
-}
-
 /* What JSON takes for a whole number: no sign but minus, no leading zero. */
 static bool is_json_number(const char *s)
 {
@@ -102,7 +76,7 @@ static void put_json(struct record_writer *w, const char *const values[])
 		else if (field->type == RECORD_NUMBER && is_json_number(value))
 			fputs(value, w->out);
 		else
-			put_json_string(w->out, value);
+			text_put_json(w->out, value);
 	}
 	fputs("}\n", w->out);
 }

@@ -10,6 +10,7 @@
 #include "base/cleanup.h"
 #include "base/msg.h"
 #include "base/sysfs.h"
+#include "base/text.h"
 #include "base/xalloc.h"
 
 bool sysfs_dry_run;
@@ -83,7 +84,7 @@ bool sysfs_announce(const char *path, const char *value)
 		shown--;
 	gap = shown ? " " : "";
 	if (sysfs_dry_run)
-		printf("echo%s%.*s > %s\n", gap, (int)shown, value, path);
+		text_put_line(stdout, "echo%s%.*s > %s", gap, (int)shown, value, path);
 	else
 		say_info("echo%s%.*s > %s", gap, (int)shown, value, path);
 	return sysfs_dry_run;

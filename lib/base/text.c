@@ -1,5 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <stdarg.h>
+
+#include "base/cleanup.h"
 #include "base/text.h"
+#include "base/xalloc.h"
 
 size_t text_utf8_length(const unsigned char *s)
 {
@@ -52,6 +56,44 @@ void text_put_shown(FILE *out, const char *text)
 		fwrite(s, 1, len, out);
 		s += len;
 	}
+}
+
+void text_put_line(FILE *out, const char *fmt, ...)
+{
+	_cleanup_free_ char *text = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	text = xvasprintf(fmt, ap);
+	va_end(ap);
+	text_put_shown(out, text);
+	putc('\n', out);
+}
+
+void text_put_json(FILE *out, const char *text)
+{
+	const unsigned char *s = (const unsigned char *)text;
+
+	putc('"', out);
+	while (*s) {
+		size_t len = text_utf8_length(s);
+
+		if (len == 0) {
+			fputs("\\ufffd", out);
+			s++;
+			continue;
+		}
+		if (*s == '"' || *s == '\\')
+			fprintf(out, "\\%c", *s);
+		else if (*s < 0x20 || *s == 0x7f)
+			fprintf(out, "\\u%04x", *s);
+		else if (text_plain_length(s) == 0)
+			fprintf(out, "\\u%04x", s[1]);	/* U+0080 to U+009F */
+		else
+			fwrite(s, 1, len, out);
+		s += len;
+	}
+	putc('"', out);
 }
 
 int text_hex_digit(char c)

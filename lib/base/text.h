@@ -21,6 +21,12 @@ size_t text_plain_length(const unsigned char *s);
  */
 void text_put_shown(FILE *out, const char *text);
 
+/* The same of what is formatted, as a line of its own: with LF at its end. */
+void text_put_line(FILE *out, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* Write text as a JSON string; bytes that are no UTF-8 become U+FFFD. */
+void text_put_json(FILE *out, const char *text);
+
 /* Value of a hexadecimal digit of either case, in any locale; -1 for anything else. */
 int text_hex_digit(char c);
 

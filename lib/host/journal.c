@@ -192,10 +192,10 @@ static int lock_folder(const char *full)
 	int out;
 
 	for (;;) {
-		int rc = atomicfile_mkdir(parent);
+		int rc = atomicfile_state_dir(parent);
 
 		if (rc == 0)
-			rc = atomicfile_mkdir(full);
+			rc = atomicfile_state_dir(full);
 		if (rc < 0)
 			return rc;
 		fd = open(full, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);

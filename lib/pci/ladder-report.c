@@ -9,30 +9,11 @@
 
 static void put_string(FILE *out, const char *name, const char *text)
 {
-	const unsigned char *s = (const unsigned char *)text;
-
-	if (!s) {
-		fprintf(out, ",\"%s\":null", name);
-		return;
-	}
-	fprintf(out, ",\"%s\":\"", name);
-	while (*s) {
-		size_t len = text_utf8_length(s);
-
-		if (len == 0) {
-			fputs("\\ufffd", out);
-			s++;
-			continue;
-		}
-		if (*s == '"' || *s == '\\')
-			fprintf(out, "\\%c", *s);
-		else if (*s < 0x20 || *s == 0x7f)
-			fprintf(out, "\\u%04x", *s);
-		else
-			fwrite(s, 1, len, out);
-		s += len;
-	}
-	putc('"', out);
+	fprintf(out, ",\"%s\":", name);
+	if (text)
+		text_put_json(out, text);
+	else
+		fputs("null", out);
 }
 
 /* Milliseconds with three digits after the point, in any locale. */

@@ -13,6 +13,7 @@
 #include "base/cleanup.h"
 #include "base/readfile.h"
 #include "base/root.h"
+#include "base/trust.h"
 #include "base/xalloc.h"
 #include "pci/mdevdef.h"
 #include "pci/parentname.h"
@@ -165,6 +166,11 @@ static void read_file(struct list *list, bool is_own, const char *parent,
 
 	if (is_own ? !pciaddr_parse(name, &addr) : !vgpu_uuid_parse(name, uuid)) {
 		tell_bad(list, path, is_own ? "its name is no address" : "its name is no UUID");
+		return;
+	}
+	why = trust_problem(path);
+	if (why) {
+		tell_bad(list, path, why);
 		return;
 	}
 	rc = readfile_at(AT_FDCWD, path, FILE_SIZE_MAX, &buf);

@@ -20,9 +20,9 @@ int snapshot_make_folder(void)
 {
 	_cleanup_free_ char *state = root_path("/run/pve-gpu-utils"),
 			    *folder = root_path(SNAPSHOT_FOLDER);
-	int rc = atomicfile_mkdir(state);
+	int rc = atomicfile_state_dir(state);
 
-	return rc < 0 ? rc : atomicfile_mkdir(folder);
+	return rc < 0 ? rc : atomicfile_state_dir(folder);
 }
 
 /* The number that the lock's last holder wrote into it. */

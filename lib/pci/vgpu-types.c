@@ -226,9 +226,9 @@ int vgpus_remember(const struct vgpus *v)
 		old = readfile_string(path, MEMORY_MAX);
 		if (!text || (old && strcmp(old, text) == 0))
 			continue;
-		rc = atomicfile_mkdir(above);
+		rc = atomicfile_state_dir(above);
 		if (rc == 0)
-			rc = atomicfile_mkdir(folder);
+			rc = atomicfile_state_dir(folder);
 		if (rc == 0)
 			rc = atomicfile_write(path, text, strlen(text), 0600);
 		if (rc < 0 && !first)

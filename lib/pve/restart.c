@@ -12,6 +12,7 @@
 #include "base/msg.h"
 #include "base/root.h"
 #include "base/spawn.h"
+#include "base/text.h"
 #include "base/xalloc.h"
 #include "pve/power.h"
 #include "pve/restart-judge.h"
@@ -174,8 +175,10 @@ static void print_commands(const struct restart *r)
 			printf("%s\t# waits for %s\n", command, guest_format(c->because, name));
 		else if (c->verdict == VERDICT_WAIT)
 			printf("%s\t# waits for the end of the job\n", command);
-		else if (c->verdict == VERDICT_HELD_UP)
-			printf("%s\t# %s\n", command, c->why);
+		else if (c->verdict == VERDICT_HELD_UP) {
+			printf("%s\t# ", command);
+			text_put_line(stdout, "%s", c->why);
+		}
 	}
 }
 

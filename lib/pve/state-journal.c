@@ -26,7 +26,7 @@ int state_lock(void)
 	int rc, out;
 
 	for (;;) {
-		rc = atomicfile_mkdir(dir);
+		rc = atomicfile_state_dir(dir);
 		if (rc < 0)
 			return rc;
 		fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);

@@ -253,7 +253,7 @@ static int make_dir_of(const char *path)
 		return 0;
 	*slash = '\0';
 	/* somebody else's directory keeps its mode, and is not made for him */
-	return strcmp(dir, ours) == 0 ? atomicfile_mkdir(dir) : 0;
+	return strcmp(dir, ours) == 0 ? atomicfile_state_dir(dir) : 0;
 }
 
 int state_write(const char *path, const struct state_file *f)
