@@ -111,18 +111,41 @@ grep -q '^-	driver	fail	libcuda.so.1 is not there$' "$dir/out" || fail "check wi
 LD_LIBRARY_PATH=$dir/lib${PATH_BEFORE:+:$PATH_BEFORE}
 export LD_LIBRARY_PATH
 
+# soon TEXT COMMAND...: within 20 seconds the command's output is the text
+soon() {
+	want=$1
+	shift
+	for i in 1 2 3 4 5 6 7 8 9 10; do
+		for _ in 1 2 3 4 5 6 7 8 9 10; do
+			[ "$("$@" 2>/dev/null)" != "$want" ] || return 0
+			sleep 0.1
+		done
+		sleep "0.$i"
+	done
+	return 1
+}
+# Nothing when one of them cannot be asked.
+state() {
+	cuda-ckpt state -r "$@" >"$dir/state" 2>/dev/null || return 0
+	cut -f2 "$dir/state" | sort -u | tr '\n' ' '
+}
+# await STATE PID...
+await() {
+	word=$1
+	shift
+	soon "$word " state "$@" || fail "$* are not $word: $(state "$@")"
+}
+# shellcheck disable=SC2317 # by soon
+under_way() { grep -c " $1 $2 begin" "$FAKE_CUDA_DIR/log"; }
+# begun OP PID: the driver is at it; the log was emptied before
+begun() { soon 1 under_way "$1" "$2" || fail "no $1 of $2 begins"; }
 # The pid of a job that counts by now in $pid.
 job() {
 	"$dir/lib/cudajob" -m 1 -t 20 "$dir/count.$$" >/dev/null 2>&1 &
 	pid=$!
 	jobs="$jobs $pid"
-	for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-		[ "$i" -lt 20 ] || fail "a job does not start"
-		[ "$(LD_LIBRARY_PATH=$dir/lib cuda-ckpt state "$pid" 2>/dev/null | cut -f2)" != running ] || break
-		sleep 0.2
-	done
+	await running "$pid"
 }
-state() { cuda-ckpt state -r "$@" | cut -f2 | sort -u | tr '\n' ' '; }
 is() {
 	want=$1
 	shift
@@ -259,7 +282,9 @@ fi
 sh -c '"$1" -m 1 -t 20 "$2" & "$1" -m 1 -t 20 "$3" & wait' sh "$dir/lib/cudajob" "$dir/t1" "$dir/t2" >/dev/null 2>&1 &
 tree=$!
 jobs="$jobs $tree"
-sleep 1
+# shellcheck disable=SC2317 # by soon
+tree_size() { cuda-ckpt state --tree -r "$tree" | grep -c running; }
+soon 2 tree_size || fail "two jobs do not start"
 expect 69 cuda-ckpt suspend "$tree"
 expect 0 cuda-ckpt -q suspend --tree -j "$tree"
 [ "$(grep -c '"stage":"checkpoint"' "$dir/out")" -eq 2 ] || fail "--tree is not two jobs"
@@ -375,9 +400,10 @@ echo 1 >"$dir/root/sys/fs/cgroup/a/cgroup.freeze"
 expect 75 cuda-ckpt -R "$dir/root" suspend --cgroup /a; says 'echo 0 > /sys/fs/cgroup/a/cgroup.freeze'
 
 # --- one at a time ---
-fault "lock $one sleep-1500"
+fault "lock $one sleep-2500"
+: >"$FAKE_CUDA_DIR/log"
 cuda-ckpt -q suspend "$one" & first=$!
-sleep 0.7
+begun lock "$one"
 expect 75 cuda-ckpt suspend "$one"; says 'another cuda-ckpt is at work on it'
 wait "$first" || fail "the first of two runs failed"
 fault
@@ -385,10 +411,11 @@ expect 0 cuda-ckpt resume "$one"
 
 # --- signals take back, and so does a death ---
 for signal in INT TERM HUP; do
-	fault "checkpoint $two sleep-1200"
+	fault "checkpoint $two sleep-1000"
+	: >"$FAKE_CUDA_DIR/log"
 	# A shell starts what is in the background with SIGINT ignored.
 	sh -c 'trap - INT; exec "$@"' sh cuda-ckpt suspend "$one" "$two" 2>"$dir/err" & run=$!
-	sleep 0.7
+	begun checkpoint "$two"
 	kill -s "$signal" "$run"
 	rc=0
 	wait "$run" || rc=$?
@@ -396,13 +423,50 @@ for signal in INT TERM HUP; do
 	says 'stopped by a signal'
 	is running "$one" "$two"
 done
-fault "checkpoint $two sleep-1200"
-cuda-ckpt -q suspend "$one" "$two" & run=$!
-sleep 0.7
-kill -KILL "$run"
-wait "$run" 2>/dev/null || :
-sleep 1.5
+for at in lock checkpoint; do
+	fault "$at $two sleep-1000"
+	: >"$FAKE_CUDA_DIR/log"
+	cuda-ckpt -q suspend "$one" "$two" & run=$!
+	begun "$at" "$two"
+	kill -KILL "$run"
+	wait "$run" 2>/dev/null || :
+	await running "$one" "$two"
+done
+for at in restore unlock; do
+	fault
+	expect 0 cuda-ckpt -q suspend "$one" "$two"
+	fault "$at $two sleep-1000"
+	: >"$FAKE_CUDA_DIR/log"
+	cuda-ckpt -q resume "$one" "$two" & run=$!
+	begun "$at" "$two"
+	kill -KILL "$run"
+	wait "$run" 2>/dev/null || :
+	await running "$one" "$two"
+done
 fault
+# shellcheck disable=SC2317 # by soon
+code() {
+	rc=0
+	"$@" 2>"$dir/err" || rc=$?
+	echo "$rc"
+}
+# At any time: it is done or it is not, for all of them, and can be done again.
+knob copy-ms 40
+times=8
+[ -z "${PVE_GPU_TEST_LONG:-}" ] || times=100
+while [ "$times" -gt 0 ]; do
+	for verb in suspend resume; do
+		cuda-ckpt -q "$verb" "$one" "$two" 2>/dev/null & run=$!
+		sleep "0.$(printf '%03d' $((times * 37 % 220)))"
+		[ $((times % 2)) -eq 0 ] && signal=KILL || signal=TERM
+		kill -s "$signal" "$run" 2>/dev/null || :
+		wait "$run" 2>/dev/null || :
+		# A killed run's workers are busy for a moment.
+		soon 0 code cuda-ckpt -q "$verb" "$one" "$two" || fail "no $verb after SIG$signal: $(cat "$dir/err")"
+	done
+	times=$((times - 1))
+done
+rm "$FAKE_CUDA_DIR/copy-ms"
 is running "$one" "$two"
 
 # --- in order, where the job says so ---
@@ -427,9 +491,10 @@ overlap=$(awk '$3 ~ /^(lock|checkpoint|restore|unlock)$/ {
 sh -c 'while [ ! -e "$3" ]; do sleep 0.05; done; "$1" -m 1 -t 20 "$2" & wait' \
 	sh "$dir/lib/cudajob" "$dir/t3" "$dir/go" >/dev/null 2>&1 & late=$!
 jobs="$jobs $late"
-fault "lock $one sleep-1500"
+fault "lock $one sleep-3000"
+: >"$FAKE_CUDA_DIR/log"
 cuda-ckpt -q suspend --tree "$one" "$late" 2>"$dir/err" & run=$!
-sleep 0.5
+begun lock "$one"
 : >"$dir/go"
 rc=0
 wait "$run" || rc=$?
@@ -489,7 +554,7 @@ if [ -n "$group" ]; then
 	sh -c 'echo $$ >"$1/cgroup.procs" && exec "$2" -m 64 -t 20 "$3"' sh "$group" "$dir/lib/cudajob" "$dir/t4" >/dev/null 2>&1 &
 	big=$!
 	jobs="$jobs $big"
-	sleep 1.5
+	await running "$big"
 	if [ -e "$group/memory.max" ]; then
 		limit=$group/memory.max used=$group/memory.current
 	else
