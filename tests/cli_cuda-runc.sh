@@ -281,9 +281,9 @@ runc state c1
 runc ps --format json c1
 runc resume c1
 runc ps --format json c1
-cuda-ckpt state -- 4711 4712 4714
-cuda-ckpt state -- 4714
-cuda-ckpt suspend --record IMAGE/cuda-ckpt.record -- 4711 4712
+cuda-ckpt state -q -- 4711 4712 4714
+cuda-ckpt state -q -- 4714
+cuda-ckpt suspend -q --record IMAGE/cuda-ckpt.record -- 4711 4712
 runc pause c1
 runc ps --format json c1
 runc checkpoint --image-path IMAGE --work-path /w c1
@@ -309,9 +309,9 @@ logged "checkpoint of a running one" <<'WANT'
 runc -root=/r state c1
 runc -root=/r ps --format json c1
 runc -root=/r ps --format json c1
-cuda-ckpt state -- 4711 4712 4714
-cuda-ckpt state -- 4714
-cuda-ckpt suspend --record IMAGE/cuda-ckpt.record -- 4711 4712
+cuda-ckpt state -q -- 4711 4712 4714
+cuda-ckpt state -q -- 4714
+cuda-ckpt suspend -q --record IMAGE/cuda-ckpt.record -- 4711 4712
 runc -root=/r ps --format json c1
 runc -root=/r checkpoint -image-path=IMAGE --leave-running=false c1
 WANT
@@ -332,21 +332,21 @@ runc state c1
 runc ps --format json c1
 runc resume c1
 runc ps --format json c1
-cuda-ckpt state -- 4711 4712 4714
-cuda-ckpt state -- 4714
-cuda-ckpt suspend --record IMAGE/cuda-ckpt.record -- 4711 4712
+cuda-ckpt state -q -- 4711 4712 4714
+cuda-ckpt state -q -- 4714
+cuda-ckpt suspend -q --record IMAGE/cuda-ckpt.record -- 4711 4712
 runc pause c1
 runc ps --format json c1
 runc checkpoint --image-path IMAGE --leave-running c1
 runc state c1
 runc resume c1
-cuda-ckpt resume -- 4711 4712
+cuda-ckpt resume -q -- 4711 4712
 runc pause c1
 WANT
 extra=CUDA_RUNC_TIMEOUT=250
 fresh running
 expect 0 checkpoint --image-path "$dir/image" c1
-grep -q "^cuda-ckpt suspend --timeout 250 --record $dir/image/cuda-ckpt.record -- 4711 4712\$" "$fake/log" || fail "CUDA_RUNC_TIMEOUT"
+grep -q "^cuda-ckpt suspend -q --timeout 250 --record $dir/image/cuda-ckpt.record -- 4711 4712\$" "$fake/log" || fail "CUDA_RUNC_TIMEOUT"
 extra=
 
 # Without CUDA it is the runtime's call and nothing else.
@@ -521,7 +521,7 @@ for status in running paused; do
 	expect 1 $shim checkpoint --image-path "$dir/image" c1
 	mv "$dir/ckpt-good" "$dir/bin/cuda-ckpt"
 	as_it_was "cuda-ckpt is killed, $status" $status 'cuda-ckpt suspend: it did not say why'
-	grep -q '^cuda-ckpt resume -- 4712$' "$fake/log" || fail "what a killed cuda-ckpt had done is not taken back"
+	grep -q '^cuda-ckpt resume -q -- 4712$' "$fake/log" || fail "what a killed cuda-ckpt had done is not taken back"
 done
 for stage in suspend checkpoint; do
 	for signal in TERM INT KILL; do
@@ -569,9 +569,9 @@ call $shim restore --image-path "$dir/image" --work-path /w --detach --pid-file 
 logged "restore" <<WANT
 runc restore --image-path IMAGE --work-path /w --detach --pid-file /p -no-subreaper --bundle $dir/b c1
 runc ps --format json c1
-cuda-ckpt state -- 4711 4712 4714
-cuda-ckpt state -- 4714
-cuda-ckpt resume -- 4711 4712
+cuda-ckpt state -q -- 4711 4712 4714
+cuda-ckpt state -q -- 4714
+cuda-ckpt resume -q -- 4711 4712
 WANT
 printf '%s\n' "$dir/stdin" "$dir/out" "$dir/err" | diff -u - "$fake/stdio" >&2 || fail "the container's stdio"
 [ ! -s "$dir/out" ] && [ ! -s "$dir/err" ] && [ ! -e "$dir/log.json" ] || fail "a restore is not silent"
@@ -602,7 +602,7 @@ rm -r "$dir/b/img"
 suspended
 echo '#end 0' >"$dir/image/cuda-ckpt.record"
 expect 0 restore --detach --image-path "$dir/image" --bundle "$dir/b" c1
-grep -qx "cuda-ckpt resume --record $dir/image/cuda-ckpt.record -- 4711 4712" "$fake/log" || fail "no --record"
+grep -qx "cuda-ckpt resume -q --record $dir/image/cuda-ckpt.record -- 4711 4712" "$fake/log" || fail "no --record"
 # Other options of CRIU's stay.
 suspended
 echo 'tcp-established' >"$dir/criu.conf"
@@ -617,12 +617,12 @@ two=GPU-00000000-0000-0000-0000-000000000001=GPU-00000000-0000-0000-0000-0000000
 suspended
 printf '{"annotations":{"cuda-runc/gpu-map":"%s"}}' "$one" >"$dir/b/config.json"
 expect 0 restore --detach --image-path "$dir/image" --bundle "$dir/b" c1
-grep -qx -- "cuda-ckpt resume --gpu-map $one -- 4711 4712" "$fake/log" || fail "GPU map of the annotation"
+grep -qx -- "cuda-ckpt resume -q --gpu-map $one -- 4711 4712" "$fake/log" || fail "GPU map of the annotation"
 suspended
 printf '{"annotations":{"cuda-runc/gpu-map":"%s"}}' "$one" >"$dir/b/config.json"
 extra="CUDA_RUNC_GPU_MAP=$two"
 expect 0 restore --detach --image-path "$dir/image" --bundle "$dir/b" c1
-grep -qx -- "cuda-ckpt resume --gpu-map $two -- 4711 4712" "$fake/log" || fail "GPU map of the environment"
+grep -qx -- "cuda-ckpt resume -q --gpu-map $two -- 4711 4712" "$fake/log" || fail "GPU map of the environment"
 for bad in GPU-1=GPU-2 --help "$one;reboot"; do
 	suspended
 	extra="CUDA_RUNC_GPU_MAP=$bad"

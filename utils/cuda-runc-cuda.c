@@ -28,7 +28,7 @@ static char *ckpt_path(void)
 }
 
 /*
- * "cuda-ckpt VERB [OPTION...] -- PID...". options: pairs of a name and a value, those
+ * "cuda-ckpt VERB -q [OPTION...] -- PID...". options: pairs of a name and a value, those
  * without a value are left out; NULL-terminated. out: allocated. Exit status or -errno.
  */
 static int ckpt(const char *verb, const char *const options[][2], const pid_t *pids,
@@ -41,9 +41,10 @@ static int ckpt(const char *verb, const char *const options[][2], const pid_t *p
 
 	while (options && options[n_options][0])
 		n_options++;
-	argv = xcalloc(n_pids + 2 * n_options + 4, sizeof(*argv));
+	argv = xcalloc(n_pids + 2 * n_options + 5, sizeof(*argv));
 	argv[n++] = path;
 	argv[n++] = verb;
+	argv[n++] = "-q";	/* what it says is for the message of a failure */
 	for (size_t i = 0; i < n_options; i++) {
 		if (!options[i][1])
 			continue;
