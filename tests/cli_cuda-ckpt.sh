@@ -243,7 +243,10 @@ tid=$(for task in /proc/"$one"/task/*; do echo "${task##*/}"; done | grep -vx "$
 : >"$FAKE_CUDA_DIR/log"
 expect 66 cuda-ckpt suspend "$tid"; says "$tid is a thread of process $one"
 untouched "a thread's id"
+# shellcheck disable=SC2317 # by soon
+process_state() { awk '$1 == "State:" { print $2 }' "/proc/$1/status"; }
 kill -STOP "$one"
+soon T process_state "$one" || fail "a process cannot be stopped"
 expect 75 cuda-ckpt suspend "$one" "$two"; says "kill -CONT $one"
 expect 1 cuda-ckpt check -r "$one"
 grep -q "^$one	stopped	fail	" "$dir/out" || fail "check does not tell of a stop"

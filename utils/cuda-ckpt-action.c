@@ -112,7 +112,11 @@ static int run(const struct action *a, struct cudaunit *u)
 
 static int run_action(const struct action *a, pid_t pid, uint32_t timeout)
 {
-	struct cudaunit_opts opts = { .timeout_ms = timeout, .stop_fd = ckpt_signals() };
+	struct cudaunit_opts opts = {
+		.timeout_ms = timeout,
+		.restores = a->stages & 1U << CUDAUNIT_RESTORE,
+		.stop_fd = ckpt_signals(),
+	};
 	struct cudaunit u;
 	struct cudaproc p;
 	enum cudaproc_fault fault;

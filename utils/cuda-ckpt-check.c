@@ -11,6 +11,7 @@
 #include "base/msg.h"
 #include "base/root.h"
 #include "base/spawn.h"
+#include "base/sysfs.h"
 #include "base/xalloc.h"
 #include "cuda-ckpt.h"
 #include "gpu/cudasigns.h"
@@ -44,6 +45,25 @@ put(struct report *r, pid_t pid, const char *item, const char *status, const cha
 }
 
 /* --- the host --- */
+
+/* Versions that are known to do harm. */
+static void check_module(struct report *r)
+{
+	static const struct {
+		const char *version, *detail;
+	} bad[] = {
+		{ "595.71.05", "to kill a process that it restored has hung hosts: suspend it first" },
+		{ "610.57.04", "its lock is known to crash processes" },
+	};
+	_cleanup_free_ char *path = root_path("/sys/module/nvidia/version");
+	char version[64];
+
+	if (sysfs_read(path, version, sizeof(version)) < 0)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		if (strcmp(version, bad[i].version) == 0)
+			put(r, 0, "driver", warn, "%s: %s", version, bad[i].detail);
+}
 
 static void check_driver(struct report *r)
 {
@@ -184,7 +204,7 @@ static const struct {
 	{ CUDASIGNS_MIG, "mig", warn, "uses a MIG instance, which restores are known to fail on" },
 	{ CUDASIGNS_MPS, "mps", failed, "is a client of MPS" },
 	{ CUDASIGNS_UVM, "uvm", warn,
-	  "has managed memory mapped: drivers up to 570 cannot checkpoint it" },
+	  "maps /dev/nvidia-uvm for writing, as managed memory does, which drivers up to 570 refuse" },
 	{ CUDASIGNS_NVML, "nvml", warn,
 	  "uses NVML: drivers before 570 refuse it, and /dev/nvidiactl stays open for CRIU to refuse" },
 	{ CUDASIGNS_RDMA, "rdma", failed,
@@ -311,6 +331,7 @@ int ckpt_check(const struct ckpt_opts *o)
 		code = ckpt_find(o, &procs);
 	if (code == EX_OK || code == 1) {
 		check_driver(&r);
+		check_module(&r);
 		check_mps(&r);
 		check_criu(&r);
 		check_processes(&r, o, &procs);

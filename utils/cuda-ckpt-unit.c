@@ -82,10 +82,24 @@ static bool has_no_cuda(const struct cudaunit_member *m)
 	       (m->detail == CUDA_INVALID_VALUE || m->detail == CUDA_NOT_INITIALIZED);
 }
 
+/* It may have been stopped or frozen since we looked. EX_OK or an exit code, said. */
+static int say_new_fault(pid_t pid)
+{
+	struct cudaproc p;
+	int code;
+
+	if (cudaproc_read(pid, &p) < 0)
+		return EX_OK;
+	code = ckpt_say_fault(&p, cudaproc_fault(&p));
+	cudaproc_done(&p);
+	return code;
+}
+
 /* One member as the driver found it; EX_OK or an exit code, said. */
 static int check_member(struct run *r, const struct cudaunit_member *m)
 {
 	const char *why;
+	int code;
 
 	if (has_no_cuda(m)) {
 		say("%s has libcuda mapped, but does not use CUDA",
@@ -93,6 +107,9 @@ static int check_member(struct run *r, const struct cudaunit_member *m)
 		return EX_UNAVAILABLE;
 	}
 	if (m->error == CUDAUNIT_HUNG) {
+		code = say_new_fault(m->pid);
+		if (code != EX_OK)
+			return code;
 		say("%s: the driver gets no answer from it: is it stopped, or in a call that hangs?",
 		    ckpt_name(&r->procs, m->pid));
 		return EX_TEMPFAIL;
@@ -174,6 +191,7 @@ static int open_unit(struct run *r, int stop_fd)
 	const struct cudaunit_opts opts = {
 		.timeout_ms = o->timeout_ms,
 		.sequential = r->procs.in_job,
+		.restores = stages_of[o->verb] & DO_RESTORE,
 		.stop_fd = stop_fd,
 		.pairs = o->pairs,
 		.n_pairs = o->n_pairs,

@@ -153,8 +153,9 @@ static void take_from_restorer(struct cudaunit *u, enum cudaworker_op op, bool t
 	int status = 0, rc;
 
 	while ((rc = cudaworker_take(&u->restorer, &r, &status)) == 1)
-		if (r.op == CUDAWORKER_RESTORE && r.index >= 0 && (size_t)r.index < u->n)
-			take_reply(u, &u->members[r.index], &r, tells);
+		for (size_t i = 0; i < u->n; i++)
+			if (r.op == CUDAWORKER_RESTORE && r.index == u->members[i].slot)
+				take_reply(u, &u->members[i], &r, tells);
 	if (rc != -EPIPE)
 		return;
 	u->restorer_ready = false;
@@ -183,7 +184,7 @@ void cudaunit_ask(struct cudaunit *u, struct cudaunit_member *m, enum cudaworker
 		return;
 	}
 	/* Should it fail, the worker has died, which is seen when its reply is waited for. */
-	cudaworker_ask(w, op, restores ? (int)(m - u->members) : 0);
+	cudaworker_ask(w, op, restores ? m->slot : 0);
 }
 
 bool cudaunit_is_stopped(struct cudaunit *u)

@@ -95,6 +95,29 @@ static bool is_open(const struct cudaunit_member *m)
 	return m->dir >= 0 && m->error == CUDAUNIT_OK;
 }
 
+/* Its cuInit is begun, so that it is done when it is needed. */
+static void start_restorer(struct cudaunit *u)
+{
+	_cleanup_free_ int *dirs = xcalloc(u->n ? u->n : 1, sizeof(*dirs));
+	struct cudaworker_opts opts = {
+		.timeout_ms = u->opts.timeout_ms,
+		.threads = true,
+		.pairs = u->opts.pairs,
+		.n_pairs = u->opts.n_pairs,
+		.keep = dirs,
+	};
+
+	if (u->restorer.sock >= 0)
+		return;
+	u->restorer_ready = false;
+	for (size_t i = 0; i < u->n; i++)
+		if (u->members[i].dir >= 0)
+			dirs[opts.n_keep++] = u->members[i].dir;
+	/* Should it fail: asked again, and said, when it is needed. */
+	if (cudaworker_start(&u->restorer, u->pids, u->n_pids, &opts) == 0)
+		cudaworker_ask(&u->restorer, CUDAWORKER_INIT, 0);
+}
+
 int cudaunit_open(struct cudaunit *u, const pid_t *pids, size_t n,
 		  const struct cudaunit_opts *opts)
 {
@@ -104,9 +127,13 @@ int cudaunit_open(struct cudaunit *u, const pid_t *pids, size_t n,
 		.members = xcalloc(n ? n : 1, sizeof(*u->members)),
 		.restorer = CUDAWORKER_NONE,
 	};
+	u->pids = xcalloc(n ? n : 1, sizeof(*u->pids));
+	u->n_pids = n;
 	for (size_t i = 0; i < n; i++) {
+		u->pids[i] = pids[i];
 		u->members[i] = (struct cudaunit_member){
 			.pid = pids[i],
+			.slot = (int)i,
 			.dir = -1,
 			.initial = -1,
 			.state = -1,
@@ -115,6 +142,8 @@ int cudaunit_open(struct cudaunit *u, const pid_t *pids, size_t n,
 		};
 		open_member(&u->members[i]);
 	}
+	if (opts->restores)
+		start_restorer(u);
 	/* Nobody to blame yet: what is wrong with one is for the caller to judge. */
 	u->taking_back = true;
 	cudaunit_ask_states(u, is_open);
@@ -156,31 +185,6 @@ void cudaunit_drop(struct cudaunit *u, size_t i)
 	u->culprit = NULL;
 }
 
-void cudaunit_prepare_restore(struct cudaunit *u)
-{
-	_cleanup_free_ pid_t *pids = xcalloc(u->n ? u->n : 1, sizeof(*pids));
-	_cleanup_free_ int *dirs = xcalloc(u->n ? u->n : 1, sizeof(*dirs));
-	struct cudaworker_opts opts = {
-		.timeout_ms = u->opts.timeout_ms,
-		.threads = true,
-		.pairs = u->opts.pairs,
-		.n_pairs = u->opts.n_pairs,
-		.keep = dirs,
-	};
-
-	if (u->restorer.sock >= 0)
-		return;
-	u->restorer_ready = false;
-	for (size_t i = 0; i < u->n; i++) {
-		pids[i] = u->members[i].pid;
-		if (u->members[i].dir >= 0)
-			dirs[opts.n_keep++] = u->members[i].dir;
-	}
-	/* Should it fail: asked again, and said, when it is needed. */
-	if (cudaworker_start(&u->restorer, pids, u->n, &opts) == 0)
-		cudaworker_ask(&u->restorer, CUDAWORKER_INIT, 0);
-}
-
 static int no_restorer(struct cudaunit *u, enum cudaunit_error error, int detail)
 {
 	if (u->taking_back)
@@ -200,7 +204,7 @@ int cudaunit_await_restorer(struct cudaunit *u)
 
 	if (u->restorer_ready)
 		return 0;
-	cudaunit_prepare_restore(u);
+	start_restorer(u);
 	if (u->restorer.sock < 0)
 		return no_restorer(u, CUDAUNIT_SYSTEM, -EAGAIN);
 	while ((rc = cudaworker_take(&u->restorer, &r, &status)) == 0) {
@@ -240,8 +244,11 @@ void cudaunit_done(struct cudaunit *u)
 	cudaworker_close(&u->restorer, !hung);
 	for (size_t i = 0; i < u->n; i++)
 		close_member(&u->members[i], WORKER_END);
-	cudaworker_end(&u->restorer, !hung, hung ? 0 : RESTORER_END);
+	/* One that was not needed may still be in its cuInit. */
+	cudaworker_end(&u->restorer, !hung, hung || !u->restorer_ready ? 0 : RESTORER_END);
 	free(u->members);
+	free(u->pids);
+	u->pids = NULL;
 	u->members = NULL;
 	u->n = 0;
 }

@@ -41,6 +41,7 @@ enum cudaunit_error {
 
 struct cudaunit_member {
 	pid_t pid;
+	int slot;		/* its index in the restorer's list */
 	int dir;		/* /proc/PID, locked by us; -1 */
 	int initial;		/* enum cuda_state before anything was done; -1 not known */
 	int state;		/* now, as far as known; -1 */
@@ -69,6 +70,7 @@ struct cudaunit_member {
 struct cudaunit_opts {
 	uint32_t timeout_ms;	/* of lock; others' limits derive from it; 0 = no limits */
 	bool sequential;	/* one after the other, in the order of the pids */
+	bool restores;		/* there will be restores: cuInit is begun at once */
 	int stop_fd;		/* readable: stop and take back; -1 = none */
 	struct cuda_gpu_pair *pairs;	/* GPU map of restores, or NULL */
 	size_t n_pairs;
@@ -97,6 +99,8 @@ struct cudaunit {
 	struct cudaunit_member *culprit;	/* NULL: none of them in particular */
 	struct cudaworker restorer;
 	bool restorer_ready;	/* its cuInit is done */
+	pid_t *pids;		/* owned; of all slots, also of those dropped */
+	size_t n_pids;
 };
 
 /*
@@ -110,9 +114,6 @@ int cudaunit_open(struct cudaunit *u, const pid_t *pids, size_t n,
 
 /* Leave out a member, before anything is run. */
 void cudaunit_drop(struct cudaunit *u, size_t i);
-
-/* cuInit in the restorer, begun now, so that it is done when it is needed. */
-void cudaunit_prepare_restore(struct cudaunit *u);
 
 /*
  * Take the unit through the stages that are in the set (1 << CUDAUNIT_LOCK | ...):
