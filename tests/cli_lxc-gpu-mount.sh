@@ -96,8 +96,9 @@ begin '' '[snap]' 'arch: amd64'
 expect 0 lxc-gpu-mount -R "$root" --style mount --gpu 0/gi5 lxc/200
 {
 	printf 'arch: amd64\nhostname: ct\n'
-	echo 'lxc.mount.entry: /dev/nvidia-caps dev/nvidia-caps none bind,optional,create=dir 0 0'
+	mount_line dev/nvidia-caps/nvidia-cap48
 	rule 237:48
+	mount_line dev/nvidia-caps/nvidia-cap49
 	rule 237:49
 	mount_line dev/nvidia-uvm
 	rule 508:0

@@ -239,9 +239,24 @@ static int judge_node(const struct job *j, const struct ctnode *node, bool *fit)
 	return 0;
 }
 
+/*
+ * The folder of the capabilities holds every MIG instance's, and an unprivileged
+ * container of Proxmox VE may open what it sees: where instances are given, these alone.
+ */
+static bool has_capabilities(const struct ctnodes *nodes)
+{
+	static const char folder[] = "/dev/nvidia-caps/";
+
+	for (size_t i = 0; i < nodes->n; i++)
+		if (strncmp(nodes->nodes[i].path, folder, strlen(folder)) == 0)
+			return true;
+	return false;
+}
+
 int wants_find(struct job *j)
 {
 	struct ctgroups groups;
+	bool no_folder;
 	int rc;
 
 	choose_style(j);
@@ -252,12 +267,13 @@ int wants_find(struct job *j)
 		rc = find_groups(j, &groups);
 	if (rc)
 		return rc;
+	no_folder = j->style == CTCONF_DEV || has_capabilities(&j->nodes);
 	j->wants = xcalloc(j->nodes.n + 1, sizeof(*j->wants));
 	for (size_t i = 0; i < j->nodes.n; i++) {
 		const struct ctnode *node = &j->nodes.nodes[i];
 		bool fit;
 
-		if (node->is_dir && j->style == CTCONF_DEV)
+		if (node->is_dir && no_folder)
 			continue;
 		rc = judge_node(j, node, &fit);
 		if (rc)
