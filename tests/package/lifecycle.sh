@@ -109,7 +109,12 @@ pve-gpu-hooks enable --replace >/dev/null 2>&1
 
 ok "upgrade keeps it enabled" sh -c 'apt-get -q -y install --reinstall --no-install-recommends "$@"' sh "$dir"/pve-gpu-utils_*.deb
 ok "after the upgrade vzdump.conf names the stub" grep -q "^script: $stub\$" /etc/vzdump.conf
+mkdir -p /etc/pve/lxc
+printf 'hostname: a\ndev0: /dev/nvidia-uvm,mode=0666\n' >/etc/pve/lxc/200.conf
+printf 'hostname: b\n[before]\ndev0: /dev/nvidia-uvm\n' >/etc/pve/lxc/201.conf
 ok "remove" pkg remove pve-gpu-utils
+ok "remove names containers whose nodes nobody makes" said 'containers will not start: 200 *$'
+rm -r /etc/pve/lxc
 ok "remove says that backups go on without the hook" said 'backups go on without the hook'
 ok "remove leaves the stub" test -x $stub
 for phase in job-init job-start job-end job-abort; do
