@@ -168,7 +168,7 @@ int ckpt_say_error(const struct ckpt_procs *procs, const struct cudaunit *u,
 	case CUDAUNIT_SYSTEM:
 		errno = -detail;
 		say_errno("%s: %s", who, stage);
-		return EX_OSERR;
+		return detail == -EACCES || detail == -EPERM ? EX_NOPERM : EX_OSERR;
 	}
 	return EX_SOFTWARE;
 }

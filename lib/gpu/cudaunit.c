@@ -62,7 +62,7 @@ int cudaunit_start_worker(struct cudaunit *u, struct cudaunit_member *m)
 {
 	const struct cudaworker_opts opts = {
 		.timeout_ms = u->opts.timeout_ms,
-		.keep = &m->dir,
+		.keep = &m->lock,
 		.n_keep = 1,
 	};
 
@@ -70,7 +70,16 @@ int cudaunit_start_worker(struct cudaunit *u, struct cudaunit_member *m)
 	return cudaworker_start(&m->worker, &m->pid, 1, &opts);
 }
 
-/* The process's folder: that process's or nobody's; locked, no other run touches it. */
+static void set_system_error(struct cudaunit_member *m, int err)
+{
+	m->error = err == ENOENT || err == ESRCH ? CUDAUNIT_GONE : CUDAUNIT_SYSTEM;
+	m->detail = -err;
+}
+
+/*
+ * The process's folder: that process's or nobody's. In it a file that only those can
+ * open who may work on the process: locked, no other run touches it.
+ */
 static void open_member(struct cudaunit_member *m)
 {
 	char path[32];
@@ -79,15 +88,21 @@ static void open_member(struct cudaunit_member *m)
 	snprintf(path, sizeof(path), "/proc/%d", (int)m->pid);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0) {
-		m->error = errno == ENOENT || errno == ESRCH ? CUDAUNIT_GONE : CUDAUNIT_SYSTEM;
-		m->detail = -errno;
+		set_system_error(m, errno);
 		return;
 	}
 	m->dir = fd;
-	if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		m->error = errno == EWOULDBLOCK ? CUDAUNIT_BUSY : CUDAUNIT_SYSTEM;
-		m->detail = -errno;
+	m->lock = openat(fd, "environ", O_RDONLY | O_CLOEXEC);
+	if (m->lock < 0) {
+		set_system_error(m, errno);
+		return;
 	}
+	if (flock(m->lock, LOCK_EX | LOCK_NB) == 0)
+		return;
+	if (errno == EWOULDBLOCK)
+		m->error = CUDAUNIT_BUSY;
+	else
+		set_system_error(m, errno);
 }
 
 static bool is_open(const struct cudaunit_member *m)
@@ -98,21 +113,21 @@ static bool is_open(const struct cudaunit_member *m)
 /* Its cuInit is begun, so that it is done when it is needed. */
 static void start_restorer(struct cudaunit *u)
 {
-	_cleanup_free_ int *dirs = xcalloc(u->n ? u->n : 1, sizeof(*dirs));
+	_cleanup_free_ int *locks = xcalloc(u->n ? u->n : 1, sizeof(*locks));
 	struct cudaworker_opts opts = {
 		.timeout_ms = u->opts.timeout_ms,
 		.threads = true,
 		.pairs = u->opts.pairs,
 		.n_pairs = u->opts.n_pairs,
-		.keep = dirs,
+		.keep = locks,
 	};
 
 	if (u->restorer.sock >= 0)
 		return;
 	u->restorer_ready = false;
 	for (size_t i = 0; i < u->n; i++)
-		if (u->members[i].dir >= 0)
-			dirs[opts.n_keep++] = u->members[i].dir;
+		if (u->members[i].lock >= 0)
+			locks[opts.n_keep++] = u->members[i].lock;
 	/* Should it fail: asked again, and said, when it is needed. */
 	if (cudaworker_start(&u->restorer, u->pids, u->n_pids, &opts) == 0)
 		cudaworker_ask(&u->restorer, CUDAWORKER_INIT, 0);
@@ -135,6 +150,7 @@ int cudaunit_open(struct cudaunit *u, const pid_t *pids, size_t n,
 			.pid = pids[i],
 			.slot = (int)i,
 			.dir = -1,
+			.lock = -1,
 			.initial = -1,
 			.state = -1,
 			.vram = UINT64_MAX,
@@ -167,14 +183,16 @@ static void close_member(struct cudaunit_member *m, int wait_ms)
 	 * A worker may live on for a moment, or hang: only in the latter case is the
 	 * lock, which it shares with us, to stay.
 	 */
-	if (m->dir >= 0 && !m->hung)
-		flock(m->dir, LOCK_UN);
+	if (m->lock >= 0 && !m->hung)
+		flock(m->lock, LOCK_UN);
 	/* What hangs in the restorer is for the restorer to finish, not for this one, too. */
 	cudaworker_close(&m->worker, !m->hung || m->at == CUDAUNIT_RESTORE);
 	cudaworker_end(&m->worker, true, m->hung ? 0 : wait_ms);
 	if (m->dir >= 0)
 		close(m->dir);
-	m->dir = -1;
+	if (m->lock >= 0)
+		close(m->lock);
+	m->dir = m->lock = -1;
 }
 
 void cudaunit_drop(struct cudaunit *u, size_t i)

@@ -42,7 +42,8 @@ enum cudaunit_error {
 struct cudaunit_member {
 	pid_t pid;
 	int slot;		/* its index in the restorer's list */
-	int dir;		/* /proc/PID, locked by us; -1 */
+	int dir;		/* /proc/PID; -1 */
+	int lock;		/* its environ, locked by us; -1 */
 	int initial;		/* enum cuda_state before anything was done; -1 not known */
 	int state;		/* now, as far as known; -1 */
 	int tid;		/* its restore thread; 0 not known */
