@@ -27,6 +27,7 @@
 #include <limits.h>
 #include <stdarg.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,11 +41,12 @@ enum { FILE_MAX_SIZE = 1 << 20, FS_MAX_SIZE = 128 << 20, INODES_MAX = 256 << 10,
 /* Paths begin with '/'; a folder that holds something is never renamed, so they are keys. */
 struct entry {
 	struct entry *next;
-	bool is_dir;
+	unsigned opened;	/* how often it is open; what is gone from the list waits for 0 */
+	bool is_dir, gone;
 	char *data;		/* FILE_MAX_SIZE bytes, when anything was ever written */
 	size_t len;
 	time_t mtime;
-	char path[];
+	char *path;
 };
 
 static struct entry *entries;
@@ -68,12 +70,10 @@ static struct entry *find(const char *path)
 
 static struct entry *add(const char *path, bool is_dir)
 {
-	size_t size = strlen(path) + 1;
-	struct entry *e = calloc(1, sizeof(*e) + size);
+	struct entry *e = calloc(1, sizeof(*e));
 
-	if (!e)
+	if (!e || !(e->path = strdup(path)))
 		die("memory");
-	memcpy(e->path, path, size);
 	e->is_dir = is_dir;
 	e->mtime = time(NULL);
 	e->next = entries;
@@ -81,16 +81,39 @@ static struct entry *add(const char *path, bool is_dir)
 	return e;
 }
 
-static void drop(struct entry *gone)
+static void free_unused(struct entry *e)
+{
+	if (e->gone && e->opened == 0) {
+		free(e->data);
+		free(e->path);
+		free(e);
+	}
+}
+
+static void drop(struct entry *e)
 {
 	for (struct entry **at = &entries; *at; at = &(*at)->next) {
-		if (*at == gone) {
-			*at = gone->next;
-			free(gone->data);
-			free(gone);
+		if (*at == e) {
+			*at = e->next;
+			e->gone = true;
+			free_unused(e);
 			return;
 		}
 	}
+}
+
+/* Of an open file; its name may be another's by now. */
+static struct entry *of(const struct fuse_file_info *fi)
+{
+	return (struct entry *)(uintptr_t)fi->fh;
+}
+
+static int opened(struct entry *e, struct fuse_file_info *fi)
+{
+	fi->direct_io = 1;
+	fi->fh = (uintptr_t)e;
+	e->opened++;
+	return 0;
 }
 
 /* Is below right inside the folder dir? Its name then, NULL else. */
@@ -199,9 +222,9 @@ static const char *link_to(const char *path)
 
 static int fs_getattr(const char *path, struct stat *st, struct fuse_file_info *fi)
 {
-	const struct entry *e = find(path);
+	const struct entry *e = fi && fi->fh ? of(fi) : find(path);
 
-	(void)fi;
+	path = e ? e->path : path;
 	memset(st, 0, sizeof(*st));
 	st->st_gid = WWW_DATA;
 	st->st_nlink = 1;
@@ -278,24 +301,32 @@ static int fs_mkdir(const char *path, mode_t mode)
 
 static int fs_create(const char *path, mode_t mode, struct fuse_file_info *fi)
 {
+	int rc = told(make(path, false), "create %s", path);
+
 	(void)mode;
-	fi->direct_io = 1;
-	return told(make(path, false), "create %s", path);
+	return rc < 0 ? rc : opened(find(path), fi);
 }
 
 static int fs_open(const char *path, struct fuse_file_info *fi)
 {
-	fi->direct_io = 1;
-	return find(path) ? 0 : -ENOENT;
+	struct entry *e = find(path);
+
+	return e ? opened(e, fi) : -ENOENT;
+}
+
+static int fs_release(const char *path, struct fuse_file_info *fi)
+{
+	(void)path;
+	of(fi)->opened--;
+	free_unused(of(fi));
+	return 0;
 }
 
 static int fs_read(const char *path, char *buf, size_t size, off_t off, struct fuse_file_info *fi)
 {
-	const struct entry *e = find(path);
+	const struct entry *e = of(fi);
 
-	(void)fi;
-	if (!e)
-		return -ENOENT;
+	(void)path;
 	if ((size_t)off >= e->len)
 		return 0;
 	if (size > e->len - (size_t)off)
@@ -304,12 +335,19 @@ static int fs_read(const char *path, char *buf, size_t size, off_t off, struct f
 	return (int)size;
 }
 
+static char *new_data(void)
+{
+	char *data = calloc(1, FILE_MAX_SIZE);
+
+	if (!data)
+		die("memory");
+	return data;
+}
+
 static int resize(struct entry *e, size_t len)
 {
 	if (!e->data)
-		e->data = calloc(1, FILE_MAX_SIZE);
-	if (!e->data)
-		die("memory");
+		e->data = new_data();
 	if (len < e->len)
 		memset(e->data + len, 0, e->len - len);
 	e->len = len;
@@ -317,15 +355,12 @@ static int resize(struct entry *e, size_t len)
 	return 0;
 }
 
-static int do_write(const char *path, const char *buf, size_t size, off_t off)
+static int do_write(struct entry *e, const char *buf, size_t size, off_t off)
 {
-	struct entry *e = find(path);
 	int rc = may_change();
 
 	if (rc < 0)
 		return rc;
-	if (!e)
-		return -ENOENT;
 	if (size + (size_t)off > FILE_MAX_SIZE)
 		return -EFBIG;
 	if (size + (size_t)off > e->len || !e->data)
@@ -338,19 +373,19 @@ static int do_write(const char *path, const char *buf, size_t size, off_t off)
 static int fs_write(const char *path, const char *buf, size_t size, off_t off,
 		    struct fuse_file_info *fi)
 {
-	(void)fi;
+	(void)path;
 	if (ordered("delay"))
 		usleep(200000);
-	return told(do_write(path, buf, size, off), "write %s %lld %zu", path,
+	return told(do_write(of(fi), buf, size, off), "write %s %lld %zu", of(fi)->path,
 		    (long long)off, size);
 }
 
 static int fs_truncate(const char *path, off_t len, struct fuse_file_info *fi)
 {
-	struct entry *e = find(path);
+	struct entry *e = fi && fi->fh ? of(fi) : find(path);
 	int rc = may_change();
 
-	(void)fi;
+	path = e ? e->path : path;
 	if (rc == 0)
 		rc = !e ? -ENOENT : len > FILE_MAX_SIZE ? -EFBIG : resize(e, (size_t)len);
 	return told(rc, "truncate %s %lld", path, (long long)len);
@@ -385,7 +420,7 @@ static int fs_rmdir(const char *path)
 
 static int do_rename(const char *from, const char *to, unsigned flags)
 {
-	struct entry *e = find(from), *old = find(to), *moved;
+	struct entry *e = find(from), *old = find(to);
 	int rc = may_change();
 
 	if (flags)
@@ -404,12 +439,10 @@ static int do_rename(const char *from, const char *to, unsigned flags)
 		return 0;
 	if (old)
 		drop(old);
-	moved = add(to, e->is_dir);
-	moved->data = e->data;
-	moved->len = e->len;
-	moved->mtime = e->mtime;
-	e->data = NULL;
-	drop(e);
+	free(e->path);
+	e->path = strdup(to);
+	if (!e->path)
+		die("memory");
 	return 0;
 }
 
@@ -420,7 +453,7 @@ static int fs_rename(const char *from, const char *to, unsigned flags)
 
 static int fs_chmod(const char *path, mode_t mode, struct fuse_file_info *fi)
 {
-	(void)fi;
+	path = fi && fi->fh ? of(fi)->path : path;
 	/* Of folders, too: they cannot be told apart there. */
 	return told((mode & 07777) == (is_private(path) ? 0600U : 0640U) ? 0 : -EPERM,
 		    "chmod %s %o", path, mode & 07777);
@@ -430,16 +463,16 @@ static int fs_chown(const char *path, uid_t uid, gid_t gid, struct fuse_file_inf
 {
 	bool fine = (uid == (uid_t)-1 || uid == 0) && (gid == (gid_t)-1 || gid == WWW_DATA);
 
-	(void)fi;
+	path = fi && fi->fh ? of(fi)->path : path;
 	return told(fine ? 0 : -EPERM, "chown %s %d:%d", path, (int)uid, (int)gid);
 }
 
 static int fs_utimens(const char *path, const struct timespec tv[2], struct fuse_file_info *fi)
 {
-	struct entry *e = find(path);
+	struct entry *e = fi && fi->fh ? of(fi) : find(path);
 	int rc = may_change();
 
-	(void)fi;
+	path = e ? e->path : path;
 	if (rc == 0 && !e)
 		rc = -ENOENT;
 	if (rc == 0)
@@ -463,15 +496,15 @@ static void *fs_init(struct fuse_conn_info *conn, struct fuse_config *cfg)
 	/* Emptying is a change of its own there, not a part of the opening. */
 	conn->want &= ~(unsigned)FUSE_CAP_ATOMIC_O_TRUNC;
 	cfg->attr_timeout = cfg->entry_timeout = cfg->negative_timeout = 0;
-	/* What is unlinked while it is open is gone there, not renamed. */
+	/* What is replaced while it is open: of() is for that. */
 	cfg->hard_remove = 1;
 	return NULL;
 }
 
 static const struct fuse_operations operations = {
 	.init = fs_init, .getattr = fs_getattr, .readlink = fs_readlink, .readdir = fs_readdir,
-	.mkdir = fs_mkdir, .create = fs_create, .open = fs_open, .read = fs_read,
-	.write = fs_write, .truncate = fs_truncate, .unlink = fs_unlink, .rmdir = fs_rmdir,
+	.mkdir = fs_mkdir, .create = fs_create, .open = fs_open, .release = fs_release,
+	.read = fs_read, .write = fs_write, .truncate = fs_truncate, .unlink = fs_unlink, .rmdir = fs_rmdir,
 	.rename = fs_rename, .chmod = fs_chmod, .chown = fs_chown, .utimens = fs_utimens,
 	.statfs = fs_statfs,
 };
