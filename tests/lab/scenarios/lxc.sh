@@ -8,7 +8,7 @@
 gpu0=0000:01:00.0	# minor 1: the second that the driver took
 gpu1=0000:02:00.0	# minor 0, with MIG instance 1
 card=0000:03:00.0
-raw=300 unpriv=301
+raw=300 unpriv=301 strict=302
 
 host() {
 	[ ! -e "$image/nvidia.why" ] || {
@@ -28,8 +28,10 @@ machine() {
 		prepare
 		lab_say "lines of LXC, a privileged container"
 		lxc_lines $raw 0 nvidia1 nvidia0 "$gpu0"
-		lab_say "lines of LXC, an unprivileged container"
-		lxc_lines $unpriv 1 nvidia0 nvidia1 "$gpu1"
+		lab_say "lines of LXC, an unprivileged container that is denied devices"
+		lxc_lines $strict 1 nvidia0 nvidia1 "$gpu1"
+		lab_say "lines of LXC, an unprivileged container as Proxmox VE has it"
+		lxc_unprivileged
 		lab_say "devN, an unprivileged container with a MIG instance"
 		mig
 		lab_say "a DRM card for an unprivileged container's group video"
@@ -104,18 +106,16 @@ no_nodes() {
 
 # ---- the host ----
 
-# Ids as of the real cards from the start of each boot, the driver only later: as udev
-# loads it beside everything else.
+# The cards are NVIDIA's by their ids from the start of a boot until they have their driver,
+# which comes only later: as udev loads it beside everything else. What is mounted in /sys
+# has to go then: the kernel gives no user namespace a sysfs of which something is hidden.
 cards() {
-	mkdir -p /etc/lab-ids
-	echo 0x10de >/etc/lab-ids/nvidia
-	echo 0x8086 >/etc/lab-ids/intel
+	echo 0x10de >/etc/lab-vendor
 	cat >/usr/lib/lab/ids <<END
 #!/bin/sh
 for card in $gpu0 $gpu1; do
-	mount --bind /etc/lab-ids/nvidia /sys/bus/pci/devices/\$card/vendor
+	mount --bind /etc/lab-vendor /sys/bus/pci/devices/\$card/vendor
 done
-mount --bind /etc/lab-ids/intel /sys/bus/pci/devices/$card/vendor
 END
 	cat >/usr/lib/lab/driver <<END
 #!/bin/sh
@@ -124,6 +124,7 @@ modprobe nvidia
 for card in $gpu1 $gpu0; do
 	echo nvidia >/sys/bus/pci/devices/\$card/driver_override
 	echo \$card >/sys/bus/pci/drivers/nvidia/bind
+	umount /sys/bus/pci/devices/\$card/vendor
 done
 END
 	chmod +x /usr/lib/lab/ids /usr/lib/lab/driver
@@ -182,6 +183,11 @@ prepare() {
 	ln -s ../lab/realct /usr/lib/pve-sim/pct
 	grep -qs '^root:100000:' /etc/subuid || echo root:100000:65536 >>/etc/subuid
 	grep -qs '^root:100000:' /etc/subgid || echo root:100000:65536 >>/etc/subgid
+	# The simulated guests hide files of /proc, as above.
+	rm /etc/pve/qemu-server/*.conf /etc/pve/lxc/*.conf
+	for file in /proc/[0-9]*/cgroup; do
+		! mountpoint -q "$file" || umount "$file"
+	done
 	mkdir -p /var/lib/lab/ct
 	chmod 755 /var/lib/lab /var/lib/lab/ct /var/lib/lxc
 	cards
@@ -191,7 +197,13 @@ prepare() {
 		sed -n 's/^Device Minor: *\t *//p' | tr '\n' ' ')" = '1 0 '
 	check "no node of it is there" no_nodes
 	make_ct $raw
-	make_ct $unpriv 'unprivileged: 1' '[before]' 'arch: amd64' 'snaptime: 1763000000'
+	make_ct $unpriv 'unprivileged: 1' '' '[before]' 'arch: amd64' 'snaptime: 1763000000'
+	set -- 'unprivileged: 1' 'lxc.cgroup2.devices.deny: a'
+	for rule in 'c *:* m' 'c 1:3 rwm' 'c 1:5 rwm' 'c 1:7 rwm' 'c 1:8 rwm' 'c 1:9 rwm' \
+		'c 5:0 rwm' 'c 5:1 rwm' 'c 5:2 rwm' 'c 136:* rwm'; do
+		set -- "$@" "lxc.cgroup2.devices.allow: $rule"
+	done
+	make_ct $strict "$@"
 }
 
 # ---- lines of LXC ----
@@ -213,12 +225,13 @@ lxc_lines() {
 	check "and nvidiactl" ct_reads "$ct" nvidiactl control
 	check "and nvidia-uvm" ct_reads "$ct" nvidia-uvm uvm
 	check "and nvidia-uvm-tools" ct_reads "$ct" nvidia-uvm-tools uvm-tools
+	check "the rest of /dev is as before" in_ct "$ct" sh -c ': >/dev/null'
 	check "not /dev/$other" not ct_sees "$ct" "$other"
 	[ "$ct" != $raw ] || check "nor by a node of its own" own_node_refused "$ct"
 	check "it stops" pct stop "$ct"
 
 	cp "/etc/pve/lxc/$ct.conf" "/var/lib/lab/$ct.with"
-	sed -i '/^lxc\.cgroup2\.devices\.allow/d' "/etc/pve/lxc/$ct.conf"
+	sed -i '/^lxc\.cgroup2\.devices\.allow: .* wr$/d' "/etc/pve/lxc/$ct.conf"
 	check "without our rules it starts" pct start "$ct"
 	check "sees /dev/$node" ct_sees "$ct" "$node"
 	check "and is refused" ct_refused "$ct" "/dev/$node"
@@ -229,6 +242,24 @@ lxc_lines() {
 	restart "$ct"
 	check "it opens /dev/$node" ct_reads "$ct" "$node" "gpu $5"
 	pct stop "$ct"
+}
+
+lxc_unprivileged() {
+	check "lxc-gpu-mount --style mount --gpu 1 $unpriv" lxc-gpu-mount -v --style mount --gpu 1 $unpriv
+	check "before the snapshot" test "$(sed '/^\[/,$d' /etc/pve/lxc/$unpriv.conf | grep -c '^lxc\.')" \
+		= "$(grep -c '^lxc\.' /etc/pve/lxc/$unpriv.conf)"
+	check "it starts" pct start $unpriv
+	check "it opens the GPU" ct_reads $unpriv nvidia0 "gpu $gpu1"
+	check "and nvidia-uvm" ct_reads $unpriv nvidia-uvm uvm
+	check "nobody's, as root is another one there" owner_is $unpriv nvidia0 '65534:65534 666'
+	check "the rest of /dev is as before" in_ct $unpriv sh -c ': >/dev/null'
+	pct stop $unpriv
+	cp /etc/pve/lxc/$unpriv.conf /run/lab/with
+	sed -i '/^lxc\.cgroup2/d' /etc/pve/lxc/$unpriv.conf
+	pct start $unpriv
+	check "it is not refused without our rules, either" ct_reads $unpriv nvidia0 "gpu $gpu1"
+	pct stop $unpriv
+	cp /run/lab/with /etc/pve/lxc/$unpriv.conf
 }
 
 # In another order perhaps.
@@ -265,6 +296,7 @@ mig() {
 	check "nvidia-uvm" ct_reads $unpriv nvidia-uvm uvm
 	check "no right to configure MIG" not ct_sees $unpriv nvidia-caps/nvidia-cap1
 	check "a node is its root's" owner_is $unpriv nvidia0 '0:0 666'
+	check "the rest of /dev is as before" in_ct $unpriv sh -c ': >/dev/null'
 	pct stop $unpriv
 }
 
