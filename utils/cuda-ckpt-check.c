@@ -103,12 +103,14 @@ static void check_driver(struct report *r)
 		put(r, 0, "gpu-map", ok, "other GPUs of the same kind will do");
 }
 
+enum { VERSION_MAX = 64 };
+
 static void take_version(const char *line, void *arg)
 {
-	char **version = arg;
+	char *version = arg;
 
 	if (!*version && strncmp(line, "Version: ", 9) == 0)
-		*version = xstrdup(line + 9);
+		snprintf(version, VERSION_MAX, "%s", line + 9);
 }
 
 static char *find_file(const char *const *dirs, const char *name)
@@ -133,8 +135,9 @@ static void check_criu(struct report *r)
 		"/usr/lib/criu", "/usr/local/lib/criu", "/usr/lib/x86_64-linux-gnu/criu",
 		"/usr/lib/aarch64-linux-gnu/criu", NULL
 	};
-	_cleanup_free_ char *version = NULL, *criu = find_file(places, "criu");
+	_cleanup_free_ char *criu = find_file(places, "criu");
 	_cleanup_free_ char *plugin = find_file(plugins, "cuda_plugin.so");
+	char version[VERSION_MAX] = "";
 	int major = 0, minor = 0;
 
 	if (!criu) {
@@ -144,12 +147,12 @@ static void check_criu(struct report *r)
 	if (root_is_host()) {
 		const char *const argv[] = { criu, "--version", NULL };
 		const struct spawn_opts opts = {
-			.timeout = 10, .line = take_version, .arg = &version,
+			.timeout = 10, .line = take_version, .arg = version,
 		};
 
 		spawn_run(argv, &opts);
 	}
-	if (!version || sscanf(version, "%d.%d", &major, &minor) != 2)
+	if (sscanf(version, "%d.%d", &major, &minor) != 2)
 		put(r, 0, "criu", unknown, "%s does not say its version", criu);
 	else if (major < 4 || (major == 4 && minor < 1))
 		put(r, 0, "criu", warn, "%s is %s: 4.1 or newer is known to work", criu, version);
