@@ -178,7 +178,7 @@ installer_option() {
 
 run_installer() {
 	# What a run that was killed has left; there is never more than one.
-	step "making room" 60 sh -c 'rm -rf /var/tmp/lxc-nvidia-setup.*'
+	in_container 60 sh -c 'rm -rf /var/tmp/lxc-nvidia-setup.*' >/dev/null 2>&1 || :
 	scratch=$(in_container 60 mktemp -d /var/tmp/lxc-nvidia-setup.XXXXXXXX 2>"$work/out") || scratch=''
 	matches "$scratch" '/var/tmp/lxc-nvidia-setup\.[A-Za-z0-9]+' || {
 		show_output "$work/out"

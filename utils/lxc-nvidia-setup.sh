@@ -498,7 +498,7 @@ take_lock() {
 main() {
 	parse_arguments "$@"
 	validate_inputs
-	log "container $ctid"
+	[ -n "$check" ] || log "container $ctid: GPUs: $GPU_ASSIGNMENT; driver: $NVIDIA_DRIVER_VERSION"
 	check_container_exists
 	check_host
 	trap interrupted HUP INT TERM
