@@ -93,6 +93,28 @@ ok 'with it: started' out '^status: running$'
 ok 'the major of this boot' out '^/dev/nvidia-uvm ec:0$'
 ok 'and it works' out '^smi: 0$'
 
+# ---- the module that nobody has loaded -----------------------------------------------
+sim_host nvidia
+sed -i '/nvidia-uvm/d' "$H/disk/etc/pve-sim/proc-devices"
+printf '%s\n' '#!/bin/sh' 'echo "modprobe $*"' '! grep -qs no-uvm /run/pve-sim/faults || exit 1' \
+	'sed "s/^507.*/&\n509 nvidia-uvm/" /proc/devices >/tmp/d && cat /tmp/d >/proc/devices' >"$H/disk/usr/sbin/modprobe"
+chmod 755 "$H/disk/usr/sbin/modprobe"
+rm -f "$H/disk/usr/bin/nvidia-modprobe"
+sim_sh '
+	nodes=/usr/libexec/pve-gpu-utils/pve-gpu-nodes
+	simctl fault no-uvm; $nodes; echo "no module: $?"; ls /dev/nvidiactl
+	simctl fault -; $nodes -n; $nodes -v; echo "loaded: $?"
+	stat -c "%n %t:%T %a" /dev/nvidia-uvm /dev/nvidia-uvm-tools /dev/nvidia0 /dev/nvidia-caps/nvidia-cap22
+	$nodes; echo "again: $?"'
+ok 'modprobe fails: 69' out '^no module: 69$'
+ok 'the others are made all the same' out '^/dev/nvidiactl$'
+ok 'a dry run names it' out '^modprobe nvidia-uvm$'
+ok 'loaded' out '^modprobe -qb nvidia-uvm$'
+ok 'and made' out '^/dev/nvidia-uvm 1fd:0 666$'
+ok 'the tools' out '^/dev/nvidia-uvm-tools 1fd:1 666$'
+ok 'a MIG instance' out '^/dev/nvidia-caps/nvidia-cap22 1fb:16 444$'
+ok 'again: nothing' is "$(sed '/^again: 0/q' "$T/out" | tail -n 2 | tr '\n' ' ')" '/dev/nvidia-caps/nvidia-cap22 1fb:16 444 again: 0 '
+
 # ---- other containers ---------------------------------------------------------------------
 sim_host nvidia
 sim_sh "$SETUP"'
