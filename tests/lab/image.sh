@@ -161,6 +161,7 @@ case $scenarios in
 	cp "$out"/cuda-ckpt_*.deb "$root/usr/lib/lab/cuda-ckpt.deb"
 	chroot "$root" dpkg -i /usr/lib/lab/cuda-ckpt.deb >>"$out/install.log" 2>&1
 	"$top/tests/fakecuda/build.sh" "$root/usr/lib/lab/fakecuda"
+	cp "$top/examples/criu-cuda.sh" "$root/usr/lib/lab/"
 	ln -sfn /dev/null "$root/etc/systemd/system/containerd.service"
 	;;
 esac
