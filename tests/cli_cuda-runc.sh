@@ -10,7 +10,11 @@ sh "$src/mktree.sh" "$src/fixtures/cuda-runc.tree" "$root"
 failed=0
 fail() { echo "FAIL: $*" >&2; failed=1; }
 
-# cuda-ckpt is the one beside cuda-runc.
+# cuda-ckpt is the one beside cuda-runc, which has to be the program itself for that.
+[ "$(head -c 4 "$(command -v cuda-runc)" | tail -c 3)" = ELF ] || {
+	echo "cuda-runc is run by another program here, and would look for cuda-ckpt beside that one"
+	exit 77
+}
 mkdir "$dir/bin" "$dir/path" "$dir/fake" "$dir/b" "$dir/b/rootfs" "$dir/cwd"
 cp "$(command -v cuda-runc)" "$dir/bin/cuda-runc"
 fake=$dir/fake
