@@ -341,7 +341,12 @@ static int read_pairs(int pid, const void *args, uint32_t *to)
 int cuCheckpointProcessRestore(int pid, void *args);
 int cuCheckpointProcessRestore(int pid, void *args)
 {
-	struct fake_slot slot = { .op = OP_RESTORE, .gpu = ~0U, .copy = (uint32_t)knob_number("copy-ms", 0) };
+	struct fake_slot slot = {
+		.op = OP_RESTORE,
+		.gpu = ~0U,
+		.copy = (uint32_t)knob_number("copy-ms", 0),
+		.spoil = (uint32_t)knob_number("spoil", 0),
+	};
 	bool has_pairs = knob_number("version", 13000) >= 13000;
 	int rc;
 

@@ -167,6 +167,8 @@ static int do_restore(const struct fake_slot *slot)
 		struct allocation *it = &allocations[i];
 
 		it->file = memfd_create("vram", MFD_CLOEXEC);
+		if (slot->spoil && i == 0)
+			it->saved[it->size / 2]++;
 		if (it->file < 0 || pwrite(it->file, it->saved, it->size, 0) != (ssize_t)it->size)
 			return OUT_OF_MEMORY;
 		free(it->saved);

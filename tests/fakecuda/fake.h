@@ -19,6 +19,7 @@
  *   init-ms   so does cuInit: 0
  *   persistence  1: restore works without cuInit
  *   vram-free bytes free on the GPU; kept up to date by checkpoint and restore
+ *   spoil     1: a restore brings back one byte wrong
  *   vram-used what nvml/libnvidia-ml.so.1 says that each process uses, instead of the truth
  *   faults    lines "OP PID WHAT [once]": OP init, state, tid, lock, checkpoint, restore
  *             or unlock; PID a number or *; WHAT an error code, hang, crash (SIGSEGV in
@@ -57,6 +58,7 @@ struct fake_slot {
 	uint32_t copy;    /* ms that the copy takes */
 	uint32_t gpu;     /* restore: index of the GPU to go to, ~0 the one that it had */
 	uint32_t no_vram; /* restore: the GPU has too little left */
+	uint32_t spoil;   /* restore: a byte comes back wrong */
 	uint32_t result;
 	uint32_t value; /* of state and tid: the answer */
 };
