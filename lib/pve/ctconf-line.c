@@ -229,14 +229,16 @@ static void find_in_force(struct ctconf_lines *lines, const char *text, size_t l
 /* "dev0 !dev1,mp0": what is to go at the next start, a new one of that name too. */
 static void read_deletions(struct ctconf_lines *lines, const struct pveconf_item *item)
 {
-	_cleanup_free_ char *value = xstrndup(item->value, item->value_len);
-	char *word, *rest = value;
+	static const char separators[] = " \t\v\f\r,;";
+	const char *end = item->value + item->value_len;
 
-	while ((word = strsep(&rest, " \t\v\f\r,;"))) {
-		struct pveconf_item key = { .key = word + (*word == '!') };
+	for (const char *p = item->value; p < end; p++) {
+		struct pveconf_item key = { .key = p + (*p == '!') };
 		unsigned index;
 
-		key.key_len = strlen(key.key);
+		while (p < end && !memchr(separators, *p, sizeof(separators) - 1))
+			p++;
+		key.key_len = p > key.key ? (size_t)(p - key.key) : 0;
 		if (pveconf_key_index(&key, "dev", CTCONF_DEV_MAX - 1, &index))
 			lines->deleted[index] = true;
 	}

@@ -16,7 +16,7 @@ static const struct ctconf_want all_wants[] = {
 	{ .path = "/dev/dri/card0", .dest = "/dev/dri/card9", .has_number = true, .major = 226,
 	  .minor = 0, .gid = 44, .mode = 0660 },
 	{ .path = "/dev/kfd", .has_number = true, .major = 510, .minor = 0, .gid = -1, .mode = 0666 },
-	{ .path = "/dev/dri", .is_dir = true, .gid = -1 },
+	{ .path = "/dev/nvidia-caps", .is_dir = true, .gid = -1 },
 };
 
 static bool change(const char *text, size_t len, enum ctconf_style style,
@@ -42,9 +42,14 @@ static size_t line_length(const char *text, size_t left)
 	return lf ? (size_t)(lf - text) + 1 : left;
 }
 
-/* Every line of `with` is one of `base`, in its order, or an own one; none of base is gone. */
+/*
+ * Every line of `with` is one of `base`, in its order, or an own one; none of base is gone.
+ * A text that ends without LF has got one for the line behind it.
+ */
 static void check_lines(const char *base, size_t base_len, const char *with, size_t with_len)
 {
+	bool has_lf = false;
+
 	while (with_len) {
 		size_t n = line_length(with, with_len), m = line_length(base, base_len);
 
@@ -52,8 +57,10 @@ static void check_lines(const char *base, size_t base_len, const char *with, siz
 			base += m;
 			base_len -= m;
 		} else if (m && n == m + 1 && with[m] == '\n' && memcmp(with, base, m) == 0) {
-			/* the last line has got its LF */
 			base_len = 0;
+			has_lf = true;
+		} else if (m == 0 && n == 1 && *with == '\n' && !has_lf) {
+			has_lf = true;
 		} else {
 			FUZZ_MUST(ctconf_is_own(with, n));
 		}
