@@ -1,4 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include <sys/inotify.h>
+#include <sys/sysmacros.h>
+
 #include "testroot.h"
 
 #include "base/cleanup.h"
@@ -166,6 +169,17 @@ START_TEST(locks)
 }
 END_TEST
 
+/* Whoever puts a FIFO there gets an error out of us, no wait without end. */
+START_TEST(waits_for_no_fifo)
+{
+	_cleanup_free_ char *path = root_path("/run/lock/lxc/pve-config-200.lock");
+
+	testroot_dir("/run/lock/lxc");
+	ck_assert_int_eq(mkfifo(path, 0600), 0);
+	ck_assert_int_eq(ctfile_lock(200, 100), -ENXIO);
+}
+END_TEST
+
 static const struct {
 	const char *text;
 	int video, render;
@@ -210,6 +224,43 @@ START_TEST(reads_groups)
 }
 END_TEST
 
+static const mode_t no_files[] = { S_IFIFO | 0644, S_IFCHR | 0644 };
+
+/* To open a device can do something: nothing but a file is opened at all. */
+START_TEST(opens_files_only)
+{
+	_cleanup_free_ char *path = root_path("/var/lib/lxc/200/rootfs/etc/group");
+	_cleanup_close_ int watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	struct ctgroups g;
+	bool unmounted;
+	char event[4096];
+
+	testroot_dir("/var/lib/lxc/200/rootfs/etc");
+	/* a device number that no driver has; only root may make one */
+	if (mknod(path, no_files[_i], makedev(511, 4242)) < 0) {
+		ck_assert(S_ISCHR(no_files[_i]) && errno == EPERM);
+		return;
+	}
+	ck_assert_int_ge(watch, 0);
+	ck_assert_int_ge(inotify_add_watch(watch, path, IN_OPEN), 0);
+	ck_assert_int_eq(ctgroups_read(200, NULL, true, &g, &unmounted), -EINVAL);
+	ck_assert_int_lt(read(watch, event, sizeof(event)), 0);
+	ck_assert_int_eq(errno, EAGAIN);
+}
+END_TEST
+
+START_TEST(reads_no_huge_file)
+{
+	_cleanup_free_ char *path = root_path("/var/lib/lxc/200/rootfs/etc/group");
+	struct ctgroups g;
+	bool unmounted;
+
+	testroot_file("/var/lib/lxc/200/rootfs/etc/group", "render:x:7:\n");
+	ck_assert_int_eq(truncate(path, (off_t)1 << 40), 0);
+	ck_assert_int_eq(ctgroups_read(200, NULL, true, &g, &unmounted), -EFBIG);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *s = suite_create("ctfile");
@@ -220,8 +271,11 @@ int main(void)
 	tcase_add_loop_test(t, keeps_the_old_one, 0, ARRAY_SIZE(faults));
 	tcase_add_test(t, no_file);
 	tcase_add_test(t, locks);
+	tcase_add_test(t, waits_for_no_fifo);
 	tcase_add_loop_test(t, parses_groups, 0, ARRAY_SIZE(groups));
 	tcase_add_test(t, reads_groups);
+	tcase_add_loop_test(t, opens_files_only, 0, ARRAY_SIZE(no_files));
+	tcase_add_test(t, reads_no_huge_file);
 	suite_add_tcase(s, t);
 	return testroot_run(s);
 }

@@ -198,6 +198,11 @@ rm "$root/proc/4711/root/etc/group"
 printf 'video:x:44:\n' >"$root/proc/4711/root/etc/group"
 expect 4 lxc-gpu-mount -R "$root" --strict --gpu 0000:06:00.0 200
 says 'no group render'
+# cards' group is no matter where no card is given
+printf 'render:x:104:\n' >"$root/proc/4711/root/etc/group"
+expect 0 lxc-gpu-mount -R "$root" --strict --gpu 0000:06:00.0 200
+expect 4 lxc-gpu-mount -R "$root" --strict --gpu 0000:00:02.0 200
+says 'no group video'
 echo 'Num RefCount' >"$root/proc/net/unix"
 
 # Raw lines for DRM nodes: Intel's by its place, under the name that programs look for.
@@ -212,7 +217,7 @@ expect 0 lxc-gpu-mount -R "$root" --style mount --gpu 0000:00:02.0 200
 } | is 'Intel by its place'
 silent 'a privileged container'
 back 'Intel'
-begin 'unprivileged: 1'
+begin 'unprivileged: yes'
 expect 4 lxc-gpu-mount -R "$root" --strict --style mount --gpu 0000:00:02.0 200
 says 'unprivileged container cannot open it'
 cmp "$dir/before" "$conf/200.conf" || fail 'a refusal changes the file'

@@ -181,22 +181,24 @@ static int make_nodes(struct job *j)
 
 /* ---- wants ---- */
 
-static bool needs_groups(const struct job *j)
+/* Does any node get its group in the container from us? */
+static bool needs_group(const struct job *j, enum ctnode_group group)
 {
 	for (size_t i = 0; i < j->nodes.n; i++)
-		if (j->nodes.nodes[i].group != CTNODE_EVERYBODY)
+		if (j->nodes.nodes[i].group == group)
 			return j->style == CTCONF_DEV;
 	return false;
 }
 
 static int find_groups(const struct job *j, struct ctgroups *groups)
 {
+	bool render = needs_group(j, CTNODE_RENDER), video = needs_group(j, CTNODE_VIDEO);
 	_cleanup_free_ char *what = NULL;
 	bool unmounted;
 	int rc;
 
 	*groups = (struct ctgroups){ -1, -1 };
-	if (!needs_groups(j))
+	if (!render && !video)
 		return 0;
 	rc = ctgroups_read(j->ctid, j->facts.rootfs, !j->dry_run, groups, &unmounted);
 	if (!unmounted) {
@@ -211,9 +213,9 @@ static int find_groups(const struct job *j, struct ctgroups *groups)
 	if (rc < 0)
 		what = xasprintf("lxc/%u: /etc/group: %s: only root can use the nodes in there",
 				 j->ctid, strerror(-rc));
-	else if (groups->render < 0 || groups->video < 0)
+	else if ((render && groups->render < 0) || (video && groups->video < 0))
 		what = xasprintf("lxc/%u has no group %s: only root can use its nodes in there",
-				 j->ctid, groups->render < 0 ? "render" : "video");
+				 j->ctid, render && groups->render < 0 ? "render" : "video");
 	return what && complain(j, what) ? EXIT_HOST : 0;
 }
 

@@ -6,6 +6,7 @@
 #include "base/cleanup.h"
 #include "base/xalloc.h"
 #include "pve/ctconf-change.h"
+#include "pve/propstr.h"
 
 /* ---- the new text ---- */
 
@@ -161,7 +162,7 @@ void ctconf_facts(const char *text, size_t len, struct ctconf_facts *facts)
 			value[strcspn(value, ",")] = '\0';
 			facts->rootfs = TAKE_PTR(value);
 		} else if (pveconf_key_is(item, "unprivileged")) {
-			facts->unprivileged = *value == '1';
+			facts->unprivileged = propstr_is_true(value);
 		}
 		free(value);
 	}

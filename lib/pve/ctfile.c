@@ -34,7 +34,9 @@ int ctfile_lock(uint32_t ctid, unsigned wait)
 	}
 	if (mkdir(folder, 0755) < 0 && errno != EEXIST)
 		return -errno;
-	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
+	/* a FIFO in its place, which anybody can make in /run/lock, is not waited for */
+	fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK
+		  | O_CLOEXEC, 0644);
 	if (fd < 0)
 		return -errno;
 	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {

@@ -53,10 +53,13 @@ void ctgroups_parse(const char *text, struct ctgroups *groups)
 	}
 }
 
-/* Whoever is root in there made these files: no link may lead out of them. */
+/*
+ * Whoever is root in there made these files: no link may lead out of them, and what is
+ * no file is not opened: with some devices, such as a watchdog, that alone does harm.
+ */
 static int read_group(const char *rootfs, struct ctgroups *groups)
 {
-	struct open_how how = { .flags = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC,
 				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
 	_cleanup_close_ int root = open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_close_ int fd = -1;
