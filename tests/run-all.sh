@@ -18,7 +18,7 @@ Usage: run-all.sh [--long] [--keep] [RUNG...]
 Install what the tests need (apt), run the rungs, count. Needs root, Debian 12 or 13.
 
   unit     libcheck programs: gcc, ASan + UBSan, clang; warnings are errors
-  cli      the programs on text fixtures, plain and with ASan + UBSan
+  cli      the programs on text fixtures, plain and with ASan + UBSan, with --long in valgrind too
   static   shellcheck, checkbashisms, mandoc, cppcheck, clang-tidy, gcc -fanalyzer
   package  distcheck, both packages on Debian 12 and 13, lintian, install to purge
   roots    vfio-setup in Debian 12 and 13 roots with real GRUB, initramfs-tools and kmod;
