@@ -227,6 +227,12 @@ static int judge_node(const struct job *j, const struct ctnode *node, bool *fit)
 		       && (j->dry_run || !root_is_host());
 
 	*fit = node->is_there || will_be;
+	if (!*fit && node->made_on_use && j->dry_run && root_is_host()) {
+		/* its module is not loaded for a look at what would be done */
+		say_warn("%s is not there: it is made first, if the driver can", node->path);
+		*fit = j->style == CTCONF_DEV;
+		return 0;
+	}
 	if (!*fit) {
 		what = xasprintf("%s is not there%s: left out", node->path,
 				 node->made_on_use ? " and cannot be made" : "");
