@@ -43,7 +43,7 @@ for test; do
 	name=${test##*/}
 	case $name in
 	# Tracers of their own, processes by the hundred, and limits in seconds.
-	*_faults*.sh | cli_faults.sh | *random*)
+	*_faults*.sh | *random*)
 		echo "skip $name: faults and counts are not for valgrind"
 		skipped=$((skipped + 1))
 		continue

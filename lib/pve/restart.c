@@ -73,7 +73,7 @@ static bool pve_is_mounted(void)
 	return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
 }
 
-static void forget(const struct restart *r, const struct state_entry *e)
+static void forget(struct restart *r, const struct state_entry *e)
 {
 	int rc;
 
@@ -83,6 +83,8 @@ static void forget(const struct restart *r, const struct state_entry *e)
 	if (rc < 0) {
 		errno = -rc;
 		say_errno("%s cannot be taken out of the journal", e->name);
+		/* A later run would start it again, whoever has stopped it then. */
+		r->result->failed++;
 	}
 }
 

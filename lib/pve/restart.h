@@ -35,7 +35,7 @@ struct restart_result {
 	size_t started;
 	size_t waiting;		/* kept down by the policy, or for their own backup */
 	size_t held_up;		/* still going down, locked, blocked: the way may be free later */
-	size_t failed;		/* starts that did not work */
+	size_t failed;		/* starts that did not work, entries that stay in the journal */
 };
 
 /*

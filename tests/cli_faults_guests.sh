@@ -1,0 +1,90 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# guest-stop and vm-state-restore on real processes, each write, rename, fsync, mkdir
+# and spawn of them failing in turn: no crash; who is said to be down is down, and who
+# has to be started again is started, or still in a journal that is whole.
+set -eu
+here=$(dirname "$0")
+[ -n "${FAKE_PVE-}" ] || exec "$here/fake-pve.sh" "$0"
+# shellcheck source-path=SCRIPTDIR source=fake-guests.sh
+. "$here/fake-guests.sh"
+# shellcheck source=faults.sh
+. "$here/faults.sh"
+root=$FAKE/none
+input=/dev/null
+name=''
+label=''
+also=''
+lenient=1
+ok=0
+journal=/var/lib/pve-gpu-utils/journal
+
+runs() { kill -0 "$(cat "$FAKE/pid-$1" 2>/dev/null || echo 9999999)" 2>/dev/null; }
+is_whole() {
+	[ ! -e "$journal" ] || [ "$(tail -n 1 "$journal")" = "#end $(grep -vc '^#' "$journal")" ] ||
+		fault_fails "the journal is not whole"
+	left=$(find /var/lib/pve-gpu-utils -name '.*.??????' 2>/dev/null) || :
+	[ -z "$left" ] || fault_fails "left $left"
+}
+# counted COMMAND...: how many calls of each kind it makes
+counted() {
+	strace -qq -c -o "$faults/counts" "$@" >"$faults/out" 2>"$faults/err" </dev/null
+}
+# each SET-UP CHECK COMMAND...: with one fault after the other
+each() {
+	before=$1 after=$2
+	shift 2
+	$before
+	counted "$@" || fail "$* fails without a fault: $(cat "$faults/err")"
+	$after 0
+	for kind in $kinds; do
+		count=$(awk -v call="${kind%:*}" '$NF == call { print $4 }' "$faults/counts")
+		at=1
+		while [ "$at" -le "${count:-0}" ]; do
+			$before
+			fault "${kind%:*}" "${kind#*:}" "$at" "$@" || break
+			$after "$rc"
+			is_whole
+			at=$((at + 1))
+		done
+	done
+}
+
+two_up() {
+	fresh "$name"
+	vm 101
+	vm 102
+	up qemu/101 qemu/102
+}
+both_down() {
+	[ "$1" -ne 0 ] || ! { runs 101 || runs 102; } || fault_fails "said to be down, and runs"
+}
+name=guest-stop
+each two_up both_down guest-stop 101 102
+
+journaled() {
+	two_up
+	vm-state-save -q
+	vm-state-save --journal 101 conflict:qemu/102
+	vm-state-save --journal 102 conflict:qemu/101
+	down qemu/101 qemu/102
+}
+all_back() {
+	if [ "$1" -eq 0 ]; then
+		runs 101 && runs 102 || fault_fails "exited 0, and not all run"
+		[ ! -e "$journal" ] || fault_fails "exited 0, and the journal is there"
+		return
+	fi
+	for id in 101 102; do
+		runs $id || grep -q "^qemu/$id	" "$journal" 2>/dev/null ||
+			fault_fails "exited $1, and $id is neither up nor in the journal"
+	done
+	# Whatever failed, the next run does the rest.
+	vm-state-restore >"$faults/out" 2>"$faults/err" || fault_fails "the next run exits $?"
+	runs 101 && runs 102 || fault_fails "after the next run not all run"
+	[ ! -e "$journal" ] || fault_fails "after the next run the journal is there"
+}
+name=vm-state-restore
+each journaled all_back vm-state-restore
+
+faults_end
