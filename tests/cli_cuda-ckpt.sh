@@ -259,11 +259,15 @@ zombie=$(ps -o pid= --ppid "$keeper" 2>/dev/null | tr -d ' ' | head -n 1 || :)
 if [ -n "$zombie" ]; then
 	expect 66 cuda-ckpt suspend "$zombie"; says 'has ended; its parent'
 fi
-# ASan's runtime does not start for a user who cannot read it: the program is copied.
-if command -v setpriv >/dev/null && setpriv --reuid 65534 --clear-groups true 2>/dev/null; then
+# A user who may not look into its folder cannot run the program: it is copied. What is
+# none, but a script that runs it under a tool, writes where that user may not.
+program=$(command -v cuda-ckpt)
+if [ "$(head -c 4 "$program" | tail -c 3)" != ELF ]; then
+	echo 'not tested here: another user (the program is run by another)'
+elif command -v setpriv >/dev/null && setpriv --reuid 65534 --clear-groups true 2>/dev/null; then
 	mkdir -m 755 "$dir/other"
 	chmod 755 "$dir"
-	cp "$(command -v cuda-ckpt)" "$dir/other/cuda-ckpt"
+	cp "$program" "$dir/other/cuda-ckpt"
 	expect 77 setpriv --reuid 65534 --clear-groups "$dir/other/cuda-ckpt" suspend "$one"
 	says 'is of user 0: root is needed'
 	expect 1 setpriv --reuid 65534 --clear-groups "$dir/other/cuda-ckpt" --action lock --pid "$one"
@@ -455,12 +459,12 @@ code() {
 }
 # At any time: it is done or it is not, for all of them, and can be done again.
 knob copy-ms 40
-times=8
+times=4
 [ -z "${PVE_GPU_TEST_LONG:-}" ] || times=100
 while [ "$times" -gt 0 ]; do
 	for verb in suspend resume; do
 		cuda-ckpt -q "$verb" "$one" "$two" 2>/dev/null & run=$!
-		sleep "0.$(printf '%03d' $((times * 37 % 220)))"
+		sleep "0.$(printf '%03d' $((times * 53 % 230)))"
 		[ $((times % 2)) -eq 0 ] && signal=KILL || signal=TERM
 		kill -s "$signal" "$run" 2>/dev/null || :
 		wait "$run" 2>/dev/null || :
