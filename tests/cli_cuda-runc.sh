@@ -524,7 +524,7 @@ for status in running paused; do
 	# shellcheck disable=SC2086 # several options
 	expect 1 $shim checkpoint --image-path "$dir/image" c1
 	mv "$dir/ckpt-good" "$dir/bin/cuda-ckpt"
-	as_it_was "cuda-ckpt is killed, $status" $status 'cuda-ckpt suspend: it did not say why'
+	as_it_was "cuda-ckpt is killed, $status" $status 'cuda-ckpt suspend: exit status 137'
 	grep -q '^cuda-ckpt resume -q -- 4712$' "$fake/log" || fail "what a killed cuda-ckpt had done is not taken back"
 done
 for stage in suspend checkpoint; do

@@ -77,7 +77,7 @@ const char *command_said(char *text)
 	for (; *p; p++)
 		if (*p == '\n')
 			*p = ';';
-	return *text ? text : "it did not say why";
+	return text;
 }
 
 /* The call's global options without --log: RUNTIME GLOBAL... */
@@ -132,7 +132,8 @@ int runtime_do(const struct job *job, const char *const verb[], json_t **json, c
 	*why = rc == -ETIMEDOUT ?
 		xasprintf("%s %s: no answer for %d s", job->runtime, verb[0], RUNTIME_LIMIT) :
 		rc < 0 ? xasprintf("%s: %s", job->runtime, strerror(-rc)) :
-		xasprintf("%s %s: %s", job->runtime, verb[0], command_said(out));
+		xasprintf("%s %s: %s (exit status %d)", job->runtime, verb[0],
+			  command_said(out), rc);
 	return -1;
 }
 

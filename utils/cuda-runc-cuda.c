@@ -59,6 +59,15 @@ static int ckpt(const char *verb, const char *const options[][2], const pid_t *p
 	return command_run(argv, 0, out);
 }
 
+static char *failure(const char *verb, int rc, char *out)
+{
+	const char *said = command_said(out);
+
+	return rc < 0 ? xasprintf("cuda-ckpt: %s", strerror(-rc)) :
+		*said ? xasprintf("cuda-ckpt %s: %s", verb, said) :
+		xasprintf("cuda-ckpt %s: exit status %d", verb, rc);
+}
+
 int cuda_users(const struct job *job, pid_t **pids, size_t *n, char **why)
 {
 	size_t all = 0;
@@ -126,8 +135,7 @@ static int ask_again(pid_t pid, char **state, char **why)
 		if (!user.is_open)
 			return 0;
 	}
-	*why = rc < 0 ? xasprintf("cuda-ckpt: %s", strerror(-rc)) :
-		xasprintf("cuda-ckpt state: %s", command_said(out));
+	*why = failure("state", rc, out);
 	return -1;
 }
 
@@ -191,8 +199,7 @@ static int run(const char *verb, const char *const options[][2], const struct cu
 
 	if (rc == 0)
 		return 0;
-	*why = rc < 0 ? xasprintf("cuda-ckpt: %s", strerror(-rc)) :
-		xasprintf("cuda-ckpt %s: %s", verb, command_said(out));
+	*why = failure(verb, rc, out);
 	return -1;
 }
 

@@ -88,7 +88,7 @@ int runtime_wait(struct running *run, int ms);
 /* Any command to its end; out: what it said, allocated. Exit status, or -errno. */
 int command_run(const char *const argv[], unsigned timeout, char **out);
 
-/* The last lines of a command's output as one, for a message; text is changed. */
+/* The last lines of a command's output as one, for a message; may be empty. text is changed. */
 const char *command_said(char *text);
 
 /* --- cuda-runc-cuda.c: stages 1 and 4, by cuda-ckpt --- */
