@@ -487,7 +487,7 @@ rung_lab() {
 		export LAB_DEB
 	}
 	limit=2700
-	[ -z "$long" ] || limit=5400
+	[ -z "$long" ] || limit=9000
 	check lab $limit "$work/source/tests/lab/run.sh"
 }
 
@@ -495,7 +495,7 @@ rung_fuzz() {
 	need clang || return
 	need "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev" && make_source || return
 	limit=900
-	[ -z "$long" ] || limit=5400
+	[ -z "$long" ] || limit=9000
 	each_script "$limit" fuzz "$work/source"/tests/fuzz/*.sh
 }
 
