@@ -159,7 +159,11 @@ chroot "$root" dpkg -i /usr/lib/lab/pve-gpu-utils.deb >"$out/install.log" 2>&1 |
 case $scenarios in
 *' criu '*)
 	cp "$out"/cuda-ckpt_*.deb "$root/usr/lib/lab/cuda-ckpt.deb"
-	chroot "$root" dpkg -i /usr/lib/lab/cuda-ckpt.deb >>"$out/install.log" 2>&1
+	chroot "$root" dpkg -i /usr/lib/lab/cuda-ckpt.deb >>"$out/install.log" 2>&1 || {
+		tail -n 20 "$out/install.log" >&2
+		say "the package cuda-ckpt does not install on Debian 13" >&2
+		exit 1
+	}
 	"$top/tests/fakecuda/build.sh" "$root/usr/lib/lab/fakecuda"
 	cp "$top/examples/criu-cuda.sh" "$root/usr/lib/lab/"
 	ln -sfn /dev/null "$root/etc/systemd/system/containerd.service"
