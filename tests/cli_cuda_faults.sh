@@ -23,7 +23,7 @@ fail() {
 rc=0
 sh "$src/fakecuda/build.sh" "$dir/lib" || rc=$?
 [ "$rc" -eq 0 ] || exit "$rc"
-[ "$(cat /proc/sys/kernel/yama/ptrace_scope 2>/dev/null || echo 0)" -le 1 ] || [ "$(id -u)" -eq 0 ] || {
+[ "$(cat /proc/sys/kernel/yama/ptrace_scope 2>/dev/null || echo 0)" -eq 0 ] || [ "$(id -u)" -eq 0 ] || {
 	echo 'skipped: this system lets nobody but root look into a process'
 	exit 77
 }

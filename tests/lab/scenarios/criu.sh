@@ -118,8 +118,22 @@ over_runc() {
 	check "it is open again" has_node
 	transcript "checkpoint --leave-running"
 
+	# By its name, of real control groups.
+	check "cuda-ckpt suspend --container" cuda-ckpt suspend --container job
+	check "both stand" stand $out/a $out/b
+	check "the GPU is free" not has_node
+	check "cuda-ckpt resume --cgroup" cuda-ckpt resume --cgroup "$(cgroup_of_job)"
+	check "both go on" on $out/a $out/b
+	: >/run/fake-cuda/log
+	echo 100000000000 >/run/fake-cuda/vram-used
+	check "more GPU memory than the host has left: refused" refused 75 env LD_LIBRARY_PATH=$fake/nvml \
+		cuda-ckpt suspend --container job
+	rm /run/fake-cuda/vram-used
+
 	# As an engine does it: paused.
 	runc pause job
+	check "a frozen container: refused at once" refused 75 cuda-ckpt suspend --container job
+	check "the driver was not called" untouched
 	: >/run/fake-cuda/log
 	check "checkpoint of a paused container" dump cuda-runc checkpoint --image-path /srv/img2 --work-path /srv/work job
 	was=$(counts $out/a $out/b)
@@ -158,6 +172,19 @@ over_runc() {
 	within 20 status_is stopped || :
 	runc delete job
 }
+cgroup_of_job() {
+	pid=$(job_pids)
+	sed -n 's/^0:://p' "/proc/${pid%% *}/cgroup"
+}
+refused() {
+	due=$1
+	shift
+	rc=0
+	timeout 60 "$@" || rc=$?
+	echo "exit $rc"
+	[ $rc = "$due" ]
+}
+untouched() { not grep -E ' (lock|checkpoint|restore|unlock) ' /run/fake-cuda/log; }
 in_order() {
 	last=$(grep -n " $1 [0-9]* end 0" /run/fake-cuda/log | tail -n 1 | cut -d: -f1)
 	first=$(grep -n -m 1 " $2 [0-9]* begin" /run/fake-cuda/log | cut -d: -f1)
