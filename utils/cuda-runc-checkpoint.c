@@ -42,7 +42,8 @@ static bool settle(struct stage *s, char **why)
 				found.pids[n++] = found.pids[i];
 	if (rc == 0) {
 		free(s->set.pids);
-		s->set = (struct cudaset){ TAKE_PTR(found.pids), n };
+		s->set.pids = TAKE_PTR(found.pids);
+		s->set.n = n;
 	}
 	free(found.pids);
 	return rc == 0;
@@ -107,7 +108,8 @@ static int suspend(struct stage *s, char **why)
 		if (rc == 0)
 			rc = cuda_suspend(&found, record, why);
 		s->in_doubt = rc < 0;
-		s->set = (struct cudaset){ TAKE_PTR(found.pids), found.n };
+		s->set.pids = TAKE_PTR(found.pids);
+		s->set.n = found.n;
 	}
 	free(found.pids);
 	if (rc < 0 || !s->was_paused)
@@ -142,7 +144,7 @@ static void wait_for_orphans(void)
 static int dump(struct stage *s, char **why)
 {
 	_cleanup_close_ int options = -1;
-	struct running run;
+	struct running run = { 0 };
 	bool told = false;
 	int rc;
 
@@ -215,7 +217,7 @@ int checkpoint_run(struct job *job)
 	struct stage s = { .job = job };
 	_cleanup_free_ char *why = NULL;
 	_cleanup_free_ pid_t *pids = NULL;
-	struct running run;
+	struct running run = { 0 };
 	int rc;
 
 	prctl(PR_SET_CHILD_SUBREAPER, 1);

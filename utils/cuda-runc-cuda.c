@@ -27,6 +27,8 @@ static char *ckpt_path(void)
 	return xasprintf("%s/cuda-ckpt", self);
 }
 
+static const char *const no_options[][2] = { { NULL } };
+
 /*
  * "cuda-ckpt VERB -q [OPTION...] -- PID...". options: pairs of a name and a value, those
  * without a value are left out; NULL-terminated. out: allocated. Exit status or -errno.
@@ -39,7 +41,7 @@ static int ckpt(const char *verb, const char *const options[][2], const pid_t *p
 	_cleanup_free_ const char **argv = NULL;
 	size_t n = 0, n_options = 0;
 
-	while (options && options[n_options][0])
+	while (options[n_options][0])
 		n_options++;
 	argv = xcalloc(n_pids + 2 * n_options + 5, sizeof(*argv));
 	argv[n++] = path;
@@ -125,7 +127,7 @@ static int ask_again(pid_t pid, char **state, char **why)
 {
 	_cleanup_free_ char *out = NULL;
 	struct user user = { .pid = pid };
-	int rc = ckpt("state", NULL, &pid, 1, &out);
+	int rc = ckpt("state", no_options, &pid, 1, &out);
 
 	*state = find_state(out, pid);
 	if (*state || rc == EX_NOINPUT)
@@ -155,22 +157,16 @@ static int judge(pid_t pid, const char *state, bool running, char **why)
 	return -1;
 }
 
-int cuda_find(const struct job *job, bool running, struct cudaset *set, size_t *states,
-	      char **why)
+/* Keep of set, which has all users, those that are wanted. 0 or -1 (why). */
+static int sift(struct cudaset *set, bool running, size_t *states, char **why)
 {
 	_cleanup_free_ char *out = NULL;
-	size_t all = 0;
-	int rc;
+	int rc = ckpt("state", no_options, set->pids, set->n, &out);
+	size_t all = set->n;
 
-	*set = (struct cudaset){ 0 };
-	*states = 0;
-	if (cuda_users(job, &set->pids, &all, why) < 0)
-		return -1;
-	if (all == 0)
-		return 0;
-	rc = ckpt("state", NULL, set->pids, all, &out);
+	set->n = 0;
 	if (rc < 0) {
-		*why = xasprintf("cuda-ckpt: %s", strerror(-rc));
+		*why = failure("state", rc, out);
 		return -1;
 	}
 	for (size_t i = 0; i < all; i++) {
@@ -189,6 +185,16 @@ int cuda_find(const struct job *job, bool running, struct cudaset *set, size_t *
 			set->pids[set->n++] = pid;
 	}
 	return 0;
+}
+
+int cuda_find(const struct job *job, bool running, struct cudaset *set, size_t *states,
+	      char **why)
+{
+	*set = (struct cudaset){ 0 };
+	*states = 0;
+	if (cuda_users(job, &set->pids, &set->n, why) < 0)
+		return -1;
+	return set->n ? sift(set, running, states, why) : 0;
 }
 
 static int run(const char *verb, const char *const options[][2], const struct cudaset *set,

@@ -58,9 +58,8 @@ int note_write(const char *image_path, const struct note *note, char **why)
 	}
 	json = json_pack("{s:i, s:i, s:o}", "version", (int)NOTE_VERSION,
 			 "suspended", (int)note->suspended, "mounts", mounts);
-	text = json ? json_dumps(json, JSON_INDENT(1)) : NULL;
+	text = xcheck(json ? json_dumps(json, JSON_INDENT(1)) : NULL);
 	json_decref(json);
-	xcheck(text);
 	rc = atomicfile_write(path, text, strlen(text), 0600);
 	if (rc < 0)
 		*why = xasprintf("%s: %s", path, strerror(-rc));

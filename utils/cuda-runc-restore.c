@@ -159,7 +159,7 @@ int restore_run(struct job *job)
 	_cleanup_free_ char *map = NULL, *why = NULL, *image = NULL, *record = NULL;
 	_cleanup_close_ int options = -1;
 	struct note note = { 0 };
-	struct running run;
+	struct running run = { 0 };
 	int rc;
 
 	/* The runtime looks for a relative one in the bundle. */

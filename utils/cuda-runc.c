@@ -110,30 +110,37 @@ static int supervise(const struct call *call, const char *runtime)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+/* The real runtime, or the worker; an exit status when there is no runtime. */
+static int pass(char *argv[], const struct call *call)
+{
+	_cleanup_free_ char *why = NULL;
+	bool inner = false;
+	_cleanup_free_ char *runtime = runtime_find(&inner, &why);
+
+	if (!runtime && call->argc == 2 && strcmp(argv[1], "--version") == 0) {
+		msg_version();
+		return close_stdout() ? EX_OK : EX_IOERR;
+	}
+	if (!runtime) {
+		complain(call, "%s", why);
+		return EX_NO_RUNTIME;
+	}
+	if (!inner && (call_is_checkpoint(call) || call_is_restore(call)))
+		return supervise(call, runtime);
+	argv[0] = runtime;
+	execv(runtime, argv);
+	complain(call, "%s: %s", runtime, strerror(errno));
+	return EX_CANNOT_EXEC;
+}
+
 int main(int argc, char *argv[])
 {
-	_cleanup_free_ char *runtime = NULL, *why = NULL;
 	struct call call;
-	bool inner = false;
 
 	if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		usage(stdout);
 		return close_stdout() ? EX_OK : EX_IOERR;
 	}
 	call_parse(&call, argc, argv);
-	runtime = runtime_find(&inner, &why);
-	if (!runtime && argc == 2 && strcmp(argv[1], "--version") == 0) {
-		msg_version();
-		return close_stdout() ? EX_OK : EX_IOERR;
-	}
-	if (!runtime) {
-		complain(&call, "%s", why);
-		return EX_NO_RUNTIME;
-	}
-	if (!inner && (call_is_checkpoint(&call) || call_is_restore(&call)))
-		return supervise(&call, runtime);
-	argv[0] = runtime;
-	execv(runtime, argv);
-	complain(&call, "%s: %s", runtime, strerror(errno));
-	return EX_CANNOT_EXEC;
+	return pass(argv, &call);
 }
