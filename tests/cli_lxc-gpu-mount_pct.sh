@@ -164,6 +164,13 @@ expect 0 lxc-gpu-mount --style dev --gpu $gpu 200
 grep -q '^dev1: /dev/dri/renderD128,gid=104,mode=0660$' "$conf" || fail 'group ids of a folder'
 uncalled 'pct mount'
 
+# a mount in there is somebody's file system: it need never answer
+mount -t tmpfs etc "$dir/subvol/etc"
+printf 'video:x:44:\nrender:x:105:\n' >"$dir/subvol/etc/group"
+expect 4 lxc-gpu-mount --strict --style dev --gpu $gpu 200
+says '/etc/group: Invalid cross-device link'
+umount "$dir/subvol/etc"
+
 # From dev to mount and back: there is never a moment without.
 expect 0 lxc-gpu-mount --style mount --gpu $gpu 200
 ! grep -q '^dev' "$conf" || fail 'devN stays'

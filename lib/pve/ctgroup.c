@@ -54,13 +54,15 @@ void ctgroups_parse(const char *text, struct ctgroups *groups)
 }
 
 /*
- * Whoever is root in there made these files: no link may lead out of them, and what is
- * no file is not opened: with some devices, such as a watchdog, that alone does harm.
+ * Whoever is root in there made these files: no link may lead out of them, nor to a mount
+ * of theirs, whose FUSE server need never answer; and what is no file is not opened: with
+ * some devices, such as a watchdog, that alone does harm.
  */
 static int read_group(const char *rootfs, struct ctgroups *groups)
 {
 	struct open_how how = { .flags = O_PATH | O_CLOEXEC,
-				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS
+					   | RESOLVE_NO_XDEV };
 	_cleanup_close_ int root = open(rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	_cleanup_close_ int fd = -1;
 	_cleanup_free_ char *text = NULL, *self = NULL;
