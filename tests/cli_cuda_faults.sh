@@ -504,13 +504,16 @@ all_count 'after all these'
 # Too little GPU memory, by libnvidia-ml.
 LD_LIBRARY_PATH=$dir/lib/nvml:$LD_LIBRARY_PATH
 id=vram
+# Who is not root keeps the record himself.
+record=
+[ "$(id -u)" -eq 0 ] || record=--record=$dir/record
 echo 800000000 >"$FAKE_CUDA_DIR/vram-free"
-ckpt 0 suspend "$@"
+ckpt 0 suspend ${record:+"$record"} "$@"
 echo 1000000 >"$FAKE_CUDA_DIR/vram-free"
-refused vram - 'too little free GPU memory' resume "$@"
+refused vram - 'too little free GPU memory' resume ${record:+"$record"} "$@"
 all_stand "$id"
 echo 800000000 >"$FAKE_CUDA_DIR/vram-free"
-ckpt 0 resume "$@"
+ckpt 0 resume ${record:+"$record"} "$@"
 all_count "$id"
 all_verified "$id"
 LD_LIBRARY_PATH=${LD_LIBRARY_PATH#*:}
