@@ -123,12 +123,13 @@ static int find_nodes(struct job *j)
 
 /* ---- nodes that come into being on use ---- */
 
+/* The service makes all of NVIDIA's, also those that the driver's own tools make. */
 static bool lacks_nodes(const struct ctnodes *nodes)
 {
 	for (size_t i = 0; i < nodes->n; i++) {
 		const struct ctnode *node = &nodes->nodes[i];
 
-		if (node->made_on_use
+		if (strncmp(node->path, "/dev/nvidia", strlen("/dev/nvidia")) == 0
 		    && (!node->is_there || (!node->has_number && !node->is_dir)))
 			return true;
 	}
