@@ -790,7 +790,7 @@ int main(void)
 	Suite *suite = suite_create("ctconf_random");
 	TCase *tcase = tcase_create("ctconf_random");
 
-	tcase_set_timeout(tcase, 200);
+	tcase_set_timeout(tcase, 1500);
 	tcase_add_test(tcase, generated);
 	suite_add_tcase(suite, tcase);
 	return testroot_run(suite);
