@@ -14,13 +14,12 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/spawn.h"
+#include "base/spawn-parts.h"
 #include "base/xalloc.h"
 
 enum {
 	KILL_AFTER = 5000,	/* ms from SIGTERM to SIGKILL */
 	GIVE_UP_AFTER = 2000,	/* ms from SIGKILL to leaving it: it hangs in the kernel */
-	LINE_MAX_LEN = 4096,	/* longer lines of output are told in pieces */
 	SYSTEMD_RUN_ARGS = 10,
 };
 
@@ -260,61 +259,9 @@ int spawn_start_detached(struct spawn *s, const char *unit, const char *const ar
 	return rc;
 }
 
-static void tell(struct spawn *s, bool all)
-{
-	char *p = s->text, *end, *lf;
-
-	if (!s->len)
-		return;
-	end = p + s->len;
-	while (p < end) {
-		lf = memchr(p, '\n', (size_t)(end - p));
-		if (!lf && !all && end - p < LINE_MAX_LEN)
-			break;
-		if (lf)
-			*lf = '\0';
-		s->opts.line(p, s->opts.arg);
-		p = lf ? lf + 1 : end;
-	}
-	s->len = (size_t)(end - p);
-	memmove(s->text, p, s->len);
-	s->text[s->len] = '\0';	/* what is told next ends here */
-}
-
-/* Read what is there. The pipe's end may never come: a grandchild can hold it. */
-static void take_output(struct spawn *s, bool last)
-{
-	off_t at = 0;
-	ssize_t n;
-
-	if (s->out < 0 || (s->memory && !last))
-		return;
-	for (;;) {
-		if (s->room < s->len + LINE_MAX_LEN + 1) {
-			s->room = s->len + 2 * (size_t)LINE_MAX_LEN;
-			s->text = xreallocarray(s->text, s->room, 1);
-		}
-		n = s->memory ? pread(s->out, s->text + s->len, LINE_MAX_LEN, at)
-			: read(s->out, s->text + s->len, LINE_MAX_LEN);
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			break;
-		at += n;
-		s->len += (size_t)n;
-		s->text[s->len] = '\0';
-		tell(s, false);
-	}
-	if (n == 0 || last) {
-		tell(s, true);
-		close(s->out);
-		s->out = -1;
-	}
-}
-
 static void finish(struct spawn *s, int result)
 {
-	take_output(s, true);
+	spawn_take_output(s, true);
 	close(s->pidfd);
 	s->pidfd = -1;
 	s->result = s->signals ? -ETIMEDOUT : result;
@@ -373,7 +320,7 @@ size_t spawn_serve(struct spawn *const s[], size_t n, int ms)
 			if (s[i]->pidfd < 0)
 				continue;
 			if (fds[2 * i + 1].revents)
-				take_output(s[i], false);
+				spawn_take_output(s[i], false);
 			if (fds[2 * i].revents)
 				reap(s[i]);
 			check_limit(s[i], now);

@@ -12,52 +12,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/cleanup.h"
 #include "base/xalloc.h"
 #include "pve/contention-search.h"
-
-static size_t set_size(const struct set *s)
-{
-	return s->n + s->n_units;
-}
-
-static int compare_down(const void *va, const void *vb)
-{
-	unsigned a = *(const unsigned *)va, b = *(const unsigned *)vb;
-
-	return a > b ? -1 : a < b;
-}
-
-/* Of two sets of one size, does a have the higher VMIDs? */
-static bool is_higher(const struct contention *c, const struct set *a,
-		      const struct set *b)
-{
-	_cleanup_free_ unsigned *va = xcalloc(a->n + 1, sizeof(*va));
-	_cleanup_free_ unsigned *vb = xcalloc(b->n + 1, sizeof(*vb));
-
-	for (size_t i = 0; i < a->n; i++)
-		va[i] = c->guests[a->guests[i]].id.vmid;
-	for (size_t i = 0; i < b->n; i++)
-		vb[i] = c->guests[b->guests[i]].id.vmid;
-	qsort(va, a->n, sizeof(*va), compare_down);
-	qsort(vb, b->n, sizeof(*vb), compare_down);
-	for (size_t i = 0; i < a->n && i < b->n; i++)
-		if (va[i] != vb[i])
-			return va[i] > vb[i];
-	return a->n > b->n;
-}
-
-static void set_copy(struct set *to, const struct set *from)
-{
-	to->guests = xreallocarray(to->guests, from->n + 1, sizeof(*to->guests));
-	to->units = xreallocarray(to->units, from->n_units + 1, sizeof(*to->units));
-	if (from->n > 0)
-		memcpy(to->guests, from->guests, from->n * sizeof(*to->guests));
-	if (from->n_units > 0)
-		memcpy(to->units, from->units, from->n_units * sizeof(*to->units));
-	to->n = from->n;
-	to->n_units = from->n_units;
-}
 
 /* No set that this one grows into can be better than the best. */
 static bool is_hopeless(const struct search *s)
@@ -65,7 +21,7 @@ static bool is_hopeless(const struct search *s)
 	if (!s->found || set_size(&s->now) < set_size(&s->best))
 		return false;
 	return set_size(&s->now) > set_size(&s->best) ||
-	       !is_higher(s->c, &s->now, &s->best);
+	       !set_is_higher(s->c, &s->now, &s->best);
 }
 
 static void stop_guest(struct search *s, unsigned guest)
@@ -398,8 +354,6 @@ void search_done(struct search *s)
 {
 	free(s->used);
 	free(s->kept);
-	free(s->now.guests);
-	free(s->now.units);
-	free(s->best.guests);
-	free(s->best.units);
+	set_free(&s->now);
+	set_free(&s->best);
 }

@@ -4,13 +4,7 @@
 #define PVE_CONTENTION_SEARCH_H
 
 #include "pve/contention-model.h"
-
-struct set {			/* of guests and of host services to stop */
-	unsigned *guests;	/* owned */
-	size_t n, room;
-	unsigned *units;	/* owned; index in config->host_services */
-	size_t n_units, units_room;
-};
+#include "pve/contention-set.h"
 
 struct search {
 	const struct contention *c;
