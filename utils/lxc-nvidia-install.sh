@@ -55,8 +55,10 @@ in_container() { # SECONDS COMMAND...
 		DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a "$@"
 }
 
+# What a container says must not command a terminal: control characters, U+0080 to U+009F.
 show_output() {
-	sed 's/^/lxc-nvidia-setup: | /' "$1" >&2
+	LC_ALL=C tr -c '\n\t -~\200-\377' '?' <"$1" |
+		LC_ALL=C sed "s/$(printf '\302[\200-\237]')/??/g; s/^/lxc-nvidia-setup: | /" >&2
 }
 
 matches() { # TEXT EXTENDED-REGEX; -z: lines of a longer text are not looked at one by one
@@ -224,7 +226,7 @@ install_nvtop() {
 # Which distribution; Debian and Ubuntu, and what names one of them as its like.
 read_os() {
 	# shellcheck disable=SC2016,SC1091 # for the container's shell
-	os=$(in_container 60 sh -c '. /etc/os-release && echo "${ID:-} ${ID_LIKE:-} / ${VERSION_CODENAME:-}"' 2>/dev/null) || os=''
+	os=$(in_container 60 sh -c '. /etc/os-release && echo "${ID:-} ${ID_LIKE:-} / ${VERSION_CODENAME:-}"' 2>/dev/null | LC_ALL=C tr -cd ' -~') || os=''
 	case " ${os%/*} " in
 	*' debian '* | *' ubuntu '*) ;;
 	*) fail "container $ctid: is neither Debian nor Ubuntu (${os:-no /etc/os-release})" ;;

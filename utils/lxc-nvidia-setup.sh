@@ -110,8 +110,10 @@ in_container() { # SECONDS COMMAND...
 		DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a "$@"
 }
 
+# What a container says must not command a terminal: control characters, U+0080 to U+009F.
 show_output() {
-	sed 's/^/lxc-nvidia-setup: | /' "$1" >&2
+	LC_ALL=C tr -c '\n\t -~\200-\377' '?' <"$1" |
+		LC_ALL=C sed "s/$(printf '\302[\200-\237]')/??/g; s/^/lxc-nvidia-setup: | /" >&2
 }
 
 wait_for_state() { # STATE
