@@ -25,13 +25,16 @@ static const struct error_text errors[] = {
 	{ 34, "CUDA_ERROR_STUB_LIBRARY", "CUDA driver is a stub library" },
 	{ 100, "CUDA_ERROR_NO_DEVICE", "no CUDA-capable device is detected" },
 	{ 201, "CUDA_ERROR_INVALID_CONTEXT", "invalid device context" },
-	{ 304, "CUDA_ERROR_OPERATING_SYSTEM", "OS call failed or operation not supported on this OS" },
-	{ 401, "CUDA_ERROR_ILLEGAL_STATE", "the operation cannot be performed in the present state" },
+	{ 304, "CUDA_ERROR_OPERATING_SYSTEM",
+	  "OS call failed or operation not supported on this OS" },
+	{ 401, "CUDA_ERROR_ILLEGAL_STATE",
+	  "the operation cannot be performed in the present state" },
 	{ 500, "CUDA_ERROR_NOT_FOUND", "named symbol not found" },
 	{ 600, "CUDA_ERROR_NOT_READY", "device not ready" },
 	{ 800, "CUDA_ERROR_NOT_PERMITTED", "operation not permitted" },
 	{ 801, "CUDA_ERROR_NOT_SUPPORTED", "operation not supported" },
-	{ 803, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH", "system has unsupported display driver / cuda driver combination" },
+	{ 803, "CUDA_ERROR_SYSTEM_DRIVER_MISMATCH",
+	  "system has unsupported display driver / cuda driver combination" },
 	{ 999, "CUDA_ERROR_UNKNOWN", "unknown error" },
 };
 
@@ -129,7 +132,8 @@ static off_t find_control(int pid)
 		return 0;
 	while (!at && fgets(line, sizeof(line), file))
 		if (strstr(line, "/libcuda.so.1") && sscanf(line, "%lx-", &start) == 1)
-			at = (off_t)(start + ((char *)&fake_control - (char *)self.dli_fbase));
+			at = (off_t)(start +
+				     ((char *)&fake_control - (char *)self.dli_fbase));
 	fclose(file);
 	return at;
 }
@@ -158,7 +162,8 @@ int fake_open_target(int pid, off_t *at, struct fake_control *control)
 
 static off_t slot_at(off_t control, unsigned i)
 {
-	return control + (off_t)offsetof(struct fake_control, slots) + (off_t)(i * sizeof(struct fake_slot));
+	return control + (off_t)offsetof(struct fake_control, slots) +
+	       (off_t)(i * sizeof(struct fake_slot));
 }
 
 /* Ask the thread in the target, wait for its answer. */
@@ -201,7 +206,8 @@ static int serve(const char *name, int pid, struct fake_slot *slot)
 		fd = fake_open_target(pid, &at, &control);
 		rc = fd < 0 ? -fd : 0;
 	}
-	if (!rc && slot->op == OP_RESTORE && control.state == CHECKPOINTED && !control.stuck)
+	if (!rc && slot->op == OP_RESTORE && control.state == CHECKPOINTED &&
+	    !control.stuck)
 		slot->no_vram = !knob_take_vram((int64_t)control.bytes);
 	if (!rc)
 		rc = ask(fd, at, slot);
@@ -249,12 +255,14 @@ static int outer_tid(int pid, uint32_t inner)
 	while (dir && !tid && (entry = readdir(dir))) {
 		FILE *file;
 
-		snprintf(path, sizeof(path), "/proc/%d/task/%s/status", pid, entry->d_name);
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/status", pid,
+			 entry->d_name);
 		file = fopen(path, "re");
 		while (file && fgets(line, sizeof(line), file)) {
 			char *last = strrchr(line, '\t');
 
-			if (strncmp(line, "NSpid:", 6) == 0 && last && (uint32_t)atoi(last) == inner)
+			if (strncmp(line, "NSpid:", 6) == 0 && last &&
+			    (uint32_t)atoi(last) == inner)
 				tid = atoi(entry->d_name);
 		}
 		if (file)
@@ -291,7 +299,8 @@ int cuCheckpointProcessLock(int pid, void *args)
 int cuCheckpointProcessCheckpoint(int pid, void *args);
 int cuCheckpointProcessCheckpoint(int pid, void *args)
 {
-	struct fake_slot slot = { .op = OP_CHECKPOINT, .copy = (uint32_t)knob_number("copy-ms", 0) };
+	struct fake_slot slot = { .op = OP_CHECKPOINT,
+				  .copy = (uint32_t)knob_number("copy-ms", 0) };
 
 	if (!is_zero(args, 0, 64))
 		return INVALID_VALUE;
@@ -335,7 +344,8 @@ static int read_pairs(int pid, const void *args, uint32_t *to)
 		if (memcmp(uuid, pairs, 16) == 0)
 			*to = (uint32_t)(unsigned char)pairs[31];
 	}
-	return from_seen == to_seen && from_seen == (1U << gpus) - 1 ? SUCCESS : INVALID_VALUE;
+	return from_seen == to_seen && from_seen == (1U << gpus) - 1 ? SUCCESS
+								     : INVALID_VALUE;
 }
 
 int cuCheckpointProcessRestore(int pid, void *args);

@@ -36,15 +36,17 @@ static int node = -1;
 static bool had_node;
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t gate_moved;
-static int inside;     /* calls under way */
+static int inside; /* calls under way */
 static bool is_closed; /* no call may begin */
 
 static void show(const struct allocation *it, bool is_shown)
 {
-	void *at = is_shown ?
-			   mmap(it->memory, it->size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, it->file, 0) :
-			   mmap(it->memory, it->size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
-				-1, 0);
+	void *at = is_shown
+			   ? mmap(it->memory, it->size, PROT_READ | PROT_WRITE,
+				  MAP_SHARED | MAP_FIXED, it->file, 0)
+			   : mmap(it->memory, it->size, PROT_NONE,
+				  MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
+				  -1, 0);
 
 	if (at == MAP_FAILED)
 		abort();
@@ -92,8 +94,8 @@ static int do_lock(uint32_t timeout)
 	pthread_mutex_lock(&gate);
 	is_closed = true;
 	while (inside && rc != ETIMEDOUT)
-		rc = timeout ? pthread_cond_timedwait(&gate_moved, &gate, &until) :
-			       pthread_cond_wait(&gate_moved, &gate);
+		rc = timeout ? pthread_cond_timedwait(&gate_moved, &gate, &until)
+			     : pthread_cond_wait(&gate_moved, &gate);
 	if (inside) {
 		is_closed = false;
 		pthread_cond_broadcast(&gate_moved);
@@ -169,7 +171,8 @@ static int do_restore(const struct fake_slot *slot)
 		it->file = memfd_create("vram", MFD_CLOEXEC);
 		if (slot->spoil && i == 0)
 			it->saved[it->size / 2]++;
-		if (it->file < 0 || pwrite(it->file, it->saved, it->size, 0) != (ssize_t)it->size)
+		if (it->file < 0 ||
+		    pwrite(it->file, it->saved, it->size, 0) != (ssize_t)it->size)
 			return OUT_OF_MEMORY;
 		free(it->saved);
 		it->saved = NULL;
@@ -238,7 +241,8 @@ static void *watch(void *arg)
 				start_thread(run_slot, slot);
 				continue;
 			}
-			slot->value = slot->op == OP_STATE ? fake_control.state : fake_control.tid;
+			slot->value = slot->op == OP_STATE ? fake_control.state
+							   : fake_control.tid;
 			__atomic_store_n(&slot->state, SLOT_DONE, __ATOMIC_SEQ_CST);
 		}
 		fake_sleep(1);
@@ -284,17 +288,19 @@ int cuMemGetInfo_v2(size_t *left, size_t *total)
 int cuMemAlloc_v2(uint64_t *address, size_t size);
 int cuMemAlloc_v2(uint64_t *address, size_t size)
 {
-	void *memory = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *memory = mmap(NULL, size, PROT_NONE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	int file = memfd_create("vram", MFD_CLOEXEC);
 	size_t i = 0;
 
 	while (i < 64 && allocations[i].size)
 		i++;
-	if (i == 64 || memory == MAP_FAILED || file < 0 || ftruncate(file, (off_t)size) != 0 ||
-	    !knob_take_vram((int64_t)size))
+	if (i == 64 || memory == MAP_FAILED || file < 0 ||
+	    ftruncate(file, (off_t)size) != 0 || !knob_take_vram((int64_t)size))
 		return OUT_OF_MEMORY;
 	enter();
-	allocations[i] = (struct allocation){ .memory = memory, .size = size, .file = file };
+	allocations[i] =
+		(struct allocation){ .memory = memory, .size = size, .file = file };
 	fake_control.bytes += size;
 	*address = (uint64_t)(uintptr_t)memory;
 	leave();
@@ -364,7 +370,9 @@ static void kernel_tick(void **args)
 static const struct kernel {
 	const char *name;
 	void (*run)(void **args);
-} kernels[] = { { "fill", kernel_fill }, { "verify", kernel_verify }, { "tick", kernel_tick } };
+} kernels[] = { { "fill", kernel_fill },
+		{ "verify", kernel_verify },
+		{ "tick", kernel_tick } };
 
 int cuModuleGetFunction(const struct kernel **kernel, void *module, const char *name);
 int cuModuleGetFunction(const struct kernel **kernel, void *module, const char *name)
@@ -378,14 +386,17 @@ int cuModuleGetFunction(const struct kernel **kernel, void *module, const char *
 	return NOT_FOUND;
 }
 
-int cuLaunchKernel(const struct kernel *kernel, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
-		   unsigned bz, unsigned shared, void *stream, void **args, void **extra);
-int cuLaunchKernel(const struct kernel *kernel, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
-		   unsigned bz, unsigned shared, void *stream, void **args, void **extra)
+int cuLaunchKernel(const struct kernel *kernel, unsigned gx, unsigned gy, unsigned gz,
+		   unsigned bx, unsigned by, unsigned bz, unsigned shared, void *stream,
+		   void **args, void **extra);
+int cuLaunchKernel(const struct kernel *kernel, unsigned gx, unsigned gy, unsigned gz,
+		   unsigned bx, unsigned by, unsigned bz, unsigned shared, void *stream,
+		   void **args, void **extra)
 {
 	const char *ms = getenv("FAKE_CUDA_KERNEL_MS");
 
-	(void)gx, (void)gy, (void)gz, (void)bx, (void)by, (void)bz, (void)shared, (void)stream, (void)extra;
+	(void)gx, (void)gy, (void)gz, (void)bx, (void)by, (void)bz, (void)shared,
+		(void)stream, (void)extra;
 	enter();
 	if (ms)
 		fake_sleep(atol(ms));

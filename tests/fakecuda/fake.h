@@ -20,12 +20,15 @@
  *   persistence  1: restore works without cuInit
  *   vram-free bytes free on the GPU; kept up to date by checkpoint and restore
  *   spoil     1: a restore brings back one byte wrong
- *   vram-used what nvml/libnvidia-ml.so.1 says that each process uses, instead of the truth
- *   faults    lines "OP PID WHAT [once]": OP init, state, tid, lock, checkpoint, restore
- *             or unlock; PID a number or *; WHAT an error code, hang, crash (SIGSEGV in
- *             the caller), kill (SIGKILL to the target), sleep-MS, or late-CODE and
- *             late-hang: the operation takes place, and then this is what the caller
- *             gets; once: not a second time
+ *   vram-used what nvml/libnvidia-ml.so.1 says each process uses, instead of the truth
+ *   faults    lines "OP PID WHAT [once]": OP init, state, tid, lock, checkpoint,
+ *             restore or unlock; PID a number or *; once: not a second time. WHAT:
+ *               CODE      the error that is answered
+ *               hang      no answer, as long as the folder is there
+ *               crash     SIGSEGV in the caller
+ *               kill      SIGKILL to the target
+ *               sleep-MS  the operation takes place later
+ *               late-CODE, late-hang  it takes place, and then this is what comes back
  *   log       grows: "MS CALLER OP PID begin" and "MS CALLER OP PID end RESULT"
  */
 
@@ -55,10 +58,10 @@ struct fake_slot {
 	uint32_t state;
 	uint32_t op;
 	uint32_t timeout; /* ms, of a lock; 0 none */
-	uint32_t copy;    /* ms that the copy takes */
-	uint32_t gpu;     /* restore: index of the GPU to go to, ~0 the one that it had */
+	uint32_t copy; /* ms that the copy takes */
+	uint32_t gpu; /* restore: index of the GPU to go to, ~0 the one that it had */
 	uint32_t no_vram; /* restore: the GPU has too little left */
-	uint32_t spoil;   /* restore: a byte comes back wrong */
+	uint32_t spoil; /* restore: a byte comes back wrong */
 	uint32_t result;
 	uint32_t value; /* of state and tid: the answer */
 };
@@ -67,9 +70,9 @@ struct fake_slot {
 struct fake_control {
 	char magic[16];
 	uint32_t state;
-	uint32_t gpu;   /* index of the one in use */
+	uint32_t gpu; /* index of the one in use */
 	uint32_t stuck; /* a restore failed: nothing helps any more */
-	uint32_t tid;   /* of the serving thread, in the target's namespace */
+	uint32_t tid; /* of the serving thread, in the target's namespace */
 	uint64_t bytes; /* of device memory, in use or saved */
 	struct fake_slot slots[FAKE_SLOTS];
 };

@@ -54,7 +54,8 @@ bool knob_take_vram(int64_t bytes)
 		left = atoll(text) - bytes;
 		enough = left >= 0;
 		snprintf(text, sizeof(text), "%lld\n", left);
-		if (enough && (ftruncate(fd, 0) != 0 || pwrite(fd, text, strlen(text), 0) < 0))
+		if (enough &&
+		    (ftruncate(fd, 0) != 0 || pwrite(fd, text, strlen(text), 0) < 0))
 			enough = false;
 	}
 	close(fd);
@@ -65,15 +66,18 @@ void knob_log(const char *op, int pid, const char *what, int result)
 {
 	char path[512], line[160];
 	struct timespec now;
-	int fd = open(knob_path(path, sizeof(path), "log"), O_WRONLY | O_APPEND | O_CLOEXEC);
+	int fd = open(knob_path(path, sizeof(path), "log"),
+		      O_WRONLY | O_APPEND | O_CLOEXEC);
 	int len;
 
 	if (fd < 0)
 		return;
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	len = snprintf(line, sizeof(line), "%lld %d %s %d %s",
-		       (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000, (int)getpid(), op, pid, what);
-	len += snprintf(line + len, sizeof(line) - len, result < 0 ? "\n" : " %d\n", result);
+		       (long long)now.tv_sec * 1000 + now.tv_nsec / 1000000,
+		       (int)getpid(), op, pid, what);
+	len += snprintf(line + len, sizeof(line) - len, result < 0 ? "\n" : " %d\n",
+			result);
 	if (write(fd, line, len) != len)
 		abort();
 	close(fd);
@@ -107,7 +111,8 @@ static bool fault_is_left(const char *line)
 	for (; *line && *line != '\n'; line++)
 		hash = hash * 33 + (unsigned char)*line;
 	snprintf(name, sizeof(name), "used.%08x", hash);
-	fd = open(knob_path(path, sizeof(path), name), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	fd = open(knob_path(path, sizeof(path), name),
+		  O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return false;
 	close(fd);
@@ -126,7 +131,8 @@ int knob_fault(const char *op, int pid, int *late)
 	while (!rc && fgets(line, sizeof(line), file)) {
 		int words = sscanf(line, "%15s %15s %31s %7s", of, who, what, once);
 
-		if (words < 3 || strcmp(of, op) != 0 || (strcmp(who, "*") != 0 && atoi(who) != pid))
+		if (words < 3 || strcmp(of, op) != 0 ||
+		    (strcmp(who, "*") != 0 && atoi(who) != pid))
 			continue;
 		if (words == 4 && !fault_is_left(line))
 			continue;
@@ -152,8 +158,9 @@ int knob_fault(const char *op, int pid, int *late)
 /* GPU-00000000-1111-2222-3333-4444444444NN */
 void fake_uuid(uint32_t gpu, char uuid[16])
 {
-	static const unsigned char bytes[15] = { 0,    0,    0,    0,    0x11, 0x11, 0x22, 0x22,
-						 0x33, 0x33, 0x44, 0x44, 0x44, 0x44, 0x44 };
+	static const unsigned char bytes[15] = { 0,    0,    0,	   0,	 0x11,
+						 0x11, 0x22, 0x22, 0x33, 0x33,
+						 0x44, 0x44, 0x44, 0x44, 0x44 };
 
 	memcpy(uuid, bytes, sizeof(bytes));
 	uuid[15] = (char)gpu;

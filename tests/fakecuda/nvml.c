@@ -76,7 +76,9 @@ int nvmlDeviceGetUUID(void *device, char *text, unsigned len)
 	uuid_of(index_of(device), uuid);
 	out += sprintf(out, "GPU-");
 	for (int i = 0; i < 16; i++)
-		out += sprintf(out, i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x", (unsigned char)uuid[i]);
+		out += sprintf(out,
+			       i == 4 || i == 6 || i == 8 || i == 10 ? "-%02x" : "%02x",
+			       (unsigned char)uuid[i]);
 	return NVML_SUCCESS;
 }
 
@@ -106,7 +108,8 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *n, void *lis
 		if (found < room) {
 			memset(&out[found], 0, sizeof(*out));
 			out[found].pid = (unsigned)pid;
-			out[found].used = (unsigned long long)number("vram-used", (long)control.bytes);
+			out[found].used = (unsigned long long)number("vram-used",
+								     (long)control.bytes);
 		}
 		found++;
 	}

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * cudabare lock|checkpoint|restore|unlock|suspend|resume|state|wait PID... - the driver's bare
- * calls, process by process after one cuInit: what cuda-ckpt's time is measured against.
- * suspend is lock and checkpoint, resume is restore and unlock; wait: after cuInit, for
- * ever. Exit 1: a call failed.
+ * cudabare lock|checkpoint|restore|unlock|suspend|resume|state|wait PID... - the driver's
+ * bare calls, process by process after one cuInit: what cuda-ckpt's time is measured
+ * against. suspend is lock and checkpoint, resume is restore and unlock; wait: after
+ * cuInit, for ever. Exit 1: a call failed.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

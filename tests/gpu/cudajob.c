@@ -5,8 +5,8 @@
  * with words that tell their place, and then counts in GPU memory, a step each MS.
  *
  * FILE       the count, rewritten at each step
- * FILE.sum   after a SIGUSR1: "ok COUNT BYTES SUM", when each word is what it was and the
- *            checksum that of the start, else "BAD COUNT WORDS"; a name that comes by rename
+ * FILE.sum   after a SIGUSR1, by rename: "ok COUNT BYTES SUM", when each word is what it
+ *            was and the checksum that of the start, else "BAD COUNT WORDS"
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -54,11 +54,13 @@ static const char ptx_body[] =
 	"	ret;\n"
 	"}\n"
 	/* out[0] += word i * (2 i + 1); out[1] += is it another word? */
-	".visible .entry verify(.param .u64 words, .param .u64 n, .param .u64 seed, .param .u64 out)\n"
+	".visible .entry verify(.param .u64 words, .param .u64 n, .param .u64 seed, "
+	".param .u64 out)\n"
 	"{\n"
 	"	.reg .pred %end, %wrong;\n"
 	"	.reg .b32 %size, %block, %thread, %blocks;\n"
-	"	.reg .b64 %base, %n, %seed, %out, %i, %step, %lane, %at, %word, %value, %odd, %sum, %bad, %one;\n"
+	"	.reg .b64 %base, %n, %seed, %out, %i, %step, %lane, %at, %word, %value, "
+	"%odd, %sum, %bad, %one;\n"
 	"	ld.param.u64 %base, [words];\n"
 	"	ld.param.u64 %n, [n];\n"
 	"	ld.param.u64 %seed, [seed];\n"
@@ -124,8 +126,8 @@ static int (*copy_back)(void *, uint64_t, size_t);
 static int (*synchronize)(void);
 static int (*module_load)(void **, const void *);
 static int (*module_function)(void **, void *, const char *);
-static int (*launch)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned, void *, void **,
-		     void **);
+static int (*launch)(void *, unsigned, unsigned, unsigned, unsigned, unsigned, unsigned,
+		     unsigned, void *, void **, void **);
 
 static const struct {
 	void *function;
@@ -210,7 +212,8 @@ static void *kernel_fill, *kernel_verify, *kernel_tick;
 
 static void run(void *kernel, unsigned blocks, unsigned threads, void **args)
 {
-	must(launch(kernel, blocks, 1, 1, threads, 1, 1, 0, NULL, args, NULL), "cuLaunchKernel");
+	must(launch(kernel, blocks, 1, 1, threads, 1, 1, 0, NULL, args, NULL),
+	     "cuLaunchKernel");
 	must(synchronize(), "cuCtxSynchronize");
 }
 
@@ -232,8 +235,9 @@ static void answer(const char *file, uint64_t count)
 
 	verify(found);
 	if (found[1] == 0 && found[0] == sum_at_start)
-		snprintf(text, sizeof(text), "ok %llu %llu %016llx\n", (unsigned long long)count,
-			 (unsigned long long)(words * 8), (unsigned long long)found[0]);
+		snprintf(text, sizeof(text), "ok %llu %llu %016llx\n",
+			 (unsigned long long)count, (unsigned long long)(words * 8),
+			 (unsigned long long)found[0]);
 	else
 		snprintf(text, sizeof(text), "BAD %llu %llu\n", (unsigned long long)count,
 			 (unsigned long long)found[1]);
@@ -297,7 +301,8 @@ int main(int argc, char **argv)
 	load_driver();
 	make_job(mib, index);
 	for (;;) {
-		struct timespec pause = { (time_t)(ms / 1000), (long)(ms % 1000) * 1000000 };
+		struct timespec pause = { (time_t)(ms / 1000),
+					  (long)(ms % 1000) * 1000000 };
 		void *args[] = { &count_at };
 		uint64_t count;
 		char text[32];
