@@ -183,6 +183,56 @@ expect 0 lxc-gpu-mount --remove 200
 ! grep -q '/dev/' "$conf" || fail '--remove leaves something'
 expect 0 lxc-gpu-mount --remove 200
 
+# Killed on the way from raw lines to devN, run again: nothing of others is lost, there
+# are nodes at every moment, and the end is the same.
+to_dev() { lxc-gpu-mount -q --style dev --gpu $gpu 200; }
+killed_at() { # SYSTEM-CALL WHEN
+	cp "$dir/raw" "$conf"
+	rc=0
+	timeout 100 strace -qq -o /dev/null -e trace="$1" -e "inject=$1:signal=KILL:when=$2" \
+		lxc-gpu-mount -q --style dev --gpu $gpu 200 >"$dir/out" 2>&1 || rc=$?
+	[ "$rc" -ne 0 ] || return 0
+	[ "$rc" -eq 137 ] || { fail "$1 $2: exited $rc"; cat "$dir/out" >&2; return 0; }
+	kills=$((kills + 1))
+	# pct goes on without us, as the real one does
+	while pgrep -f '^/usr/bin/perl /usr/sbin/pct' >/dev/null; do sleep 0.1; done
+	grep -q renderD128 "$conf" || fail "$1 $2: no nodes"
+	grep -q '^dev0: /dev/ttyS0$' "$conf" || fail "$1 $2: somebody's line is lost"
+	rc=0
+	to_dev >"$dir/out" 2>"$dir/err" || rc=$?
+	[ "$rc" -eq 0 ] || { fail "$1 $2: again: $rc"; cat "$dir/err" >&2; }
+	cmp "$dir/dev" "$conf" || fail "$1 $2: another end"
+	for file in "$conf"?*; do
+		[ ! -e "$file" ] || fail "$1 $2: $file is left"
+	done
+}
+sweep() {
+	kills=0
+	begin 'dev0: /dev/ttyS0' '[snap]' 'arch: amd64'
+	expect 0 lxc-gpu-mount --style mount --gpu $gpu 200
+	cp "$conf" "$dir/raw"
+	strace -qq -c -o "$dir/counts" lxc-gpu-mount -q --style dev --gpu $gpu 200
+	cp "$conf" "$dir/dev"
+	# those that change something, or all of them
+	awk 'NR > 2 && $NF != "total" && $4 > 0 { print $NF, $4 }' "$dir/counts" >"$dir/calls"
+	[ -n "${PVE_GPU_TEST_LONG:-}" ] ||
+		sed -i -E '/^(write|rename|fsync|unlink|mkdir|flock|clone|v?fork|wait|exit)/!d' "$dir/calls"
+	while read -r call count; do
+		at=1
+		while [ "$at" -le "$count" ]; do
+			killed_at "$call" "$at" </dev/null
+			at=$((at + 1))
+		done
+	done <"$dir/calls"
+	[ $kills -ge 5 ] || { fail "killed only $kills times"; cat "$dir/calls" >&2; }
+	echo "killed $kills times"
+}
+if strace -qq -o /dev/null true 2>/dev/null; then
+	sweep
+else
+	echo 'strace is missing, or may not trace here: not killed'
+fi
+
 # Somebody adds a dev0 between our look and pct's: his stays, and ours comes behind.
 begin
 : >"$FAKE/meddle"
