@@ -136,7 +136,7 @@ over_runc() {
 	check "the driver was not called" untouched
 	: >/run/fake-cuda/log
 	check "checkpoint of a paused container" dump cuda-runc checkpoint --image-path /srv/img2 --work-path /srv/work job
-	was=$(counts $out/a $out/b)
+	dumped=$(counts $out/a $out/b)
 	check "the container is gone" status_is gone
 	check "both stand" stand $out/a $out/b
 	transcript "checkpoint, the container is gone"
@@ -146,7 +146,7 @@ over_runc() {
 		--work-path /srv/work --bundle $bundle job </dev/null
 	check "the container runs" status_is running
 	check "both go on" on $out/a $out/b
-	check "from where they were" at_least "$was" $out/a $out/b
+	check "from where they were" at_least "$dumped" $out/a $out/b
 	transcript "restore"
 	check "all restores before the first unlock" in_order restore unlock
 	# shellcheck disable=SC2046 # two pids
@@ -162,11 +162,11 @@ over_runc() {
 	check "the container is gone" status_is gone
 	check "the log has the reason, as JSON" grep -E '^\{"level":"error","msg":".*(memory|CUDA).*"' /srv/log.json
 	rm -f /run/fake-cuda/faults
-	was=$(counts $out/a $out/b)
+	dumped=$(counts $out/a $out/b)
 	check "without the fault the same image is restored" dump cuda-runc restore --detach --image-path /srv/img3 \
 		--work-path /srv/work --bundle $bundle job </dev/null
 	check "both go on" on $out/a $out/b
-	check "from where they were" at_least "$was" $out/a $out/b
+	check "from where they were" at_least "$dumped" $out/a $out/b
 	transcript "restored after a failure"
 	runc kill job KILL
 	within 20 status_is stopped || :
@@ -215,8 +215,8 @@ below_containerd() {
 		--mount type=bind,src=/srv/out,dst=/out,options=rbind:rw \
 		docker.io/library/job:latest job /bin/cudajob -m 8 -t 200 /out/a
 	check "it counts" within 60 larger /srv/out/a 20
-	was=$(cat /srv/out/a)
-	lab_say "    counts: $was - running"
+	dumped=$(cat /srv/out/a)
+	lab_say "    counts: $dumped - running"
 	: >/run/fake-cuda/log
 	check "ctr containers checkpoint" ctr containers checkpoint --task job checkpoint
 	check "the driver was asked for all four stages" all_stages
@@ -230,7 +230,7 @@ below_containerd() {
 	check "it stands" stand /srv/out/a
 	check "ctr containers restore" ctr containers restore --live job2 checkpoint
 	check "it goes on" on /srv/out/a
-	check "from where it was at the checkpoint" at_least "$was" /srv/out/a
+	check "from where it was at the checkpoint" at_least "$dumped" /srv/out/a
 	lab_say "    counts: $(cat /srv/out/a) - restored as another container"
 	check "its GPU memory is what it was" verified "$(task_pid job2)=/srv/out/a"
 	check "the new task runs under cuda-runc" grep -q cuda-runc \
@@ -262,13 +262,13 @@ bare_tree() {
 	lab_say "    a and b count: $(counts /srv/out/a /srv/out/b)- running"
 	tree=$(cat /run/tree.pid)
 	check "dump" sh $script dump "$tree" /srv/tree
-	was=$(counts /srv/out/a /srv/out/b)
+	dumped=$(counts /srv/out/a /srv/out/b)
 	check "the tree is gone" not test -e "/proc/$tree"
 	check "both stand" stand /srv/out/a /srv/out/b
-	lab_say "    a and b count: $was- dumped, the tree is gone"
+	lab_say "    a and b count: $dumped- dumped, the tree is gone"
 	check "restore" sh $script restore /srv/tree
 	check "both go on" on /srv/out/a /srv/out/b
-	check "from where they were" at_least "$was" /srv/out/a /srv/out/b
+	check "from where they were" at_least "$dumped" /srv/out/a /srv/out/b
 	lab_say "    a and b count: $(counts /srv/out/a /srv/out/b)- restored"
 	# shellcheck disable=SC2046 # two pids
 	set -- $(pgrep -P "$tree")
