@@ -79,6 +79,7 @@ any 'gpu-ls --tree' gpu-ls -R "$root" --tree
 any 'hooks-report status' "$libexec/hooks-report" -R "$root" status
 any 'hooks-report plan' "$libexec/hooks-report" -R "$root" plan
 any 'hooks-report example' "$libexec/hooks-report" -R "$root" example
+any gpu-doctor gpu-doctor -R "$root"
 any 'guest-report facts' "$libexec/guest-report" -R "$root" facts 101
 printf '/usr/bin/kvm\0-id\000100\0-pidfile\0/var/run/qemu-server/100.pid\0' >"$root/proc/4242/cmdline"
 vm-state-save -q -R "$root"
