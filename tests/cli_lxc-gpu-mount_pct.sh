@@ -300,12 +300,14 @@ uncalled systemctl
 rm -r /run/systemd
 
 # Without uvm's module a look loads nothing, and says that it will be made.
-rm /dev/nvidia-uvm /dev/nvidia-uvm-tools
+rm /dev/nvidia*
 printf 'Character devices:\n195 nvidia\n\nBlock devices:\n' >"$dir/devices"
 begin
 expect 0 lxc-gpu-mount -n --style dev --gpu none 200
 says '/dev/nvidia-uvm is not there: it is made first, if the driver can'
-grep -q '^+dev0: /dev/nvidia-uvm,mode=0666$' "$dir/out" || fail '-n leaves out what will be made'
+for line in 'dev0: /dev/nvidia-uvm,mode=0666' 'dev2: /dev/nvidiactl,mode=0666'; do
+	grep -qxF "+$line" "$dir/out" || fail "-n leaves out what will be made: $line"
+done
 
 # No root: 4.
 if command -v setpriv >/dev/null; then

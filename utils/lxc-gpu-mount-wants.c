@@ -123,13 +123,21 @@ static int find_nodes(struct job *j)
 
 /* ---- nodes that come into being on use ---- */
 
+/* pve-gpu-nodes makes every one of these that the driver offers. */
+static bool is_nvidia(const struct ctnode *node)
+{
+	static const char prefix[] = "/dev/nvidia";
+
+	return strncmp(node->path, prefix, strlen(prefix)) == 0;
+}
+
 /* The service makes all of NVIDIA's, also those that the driver's own tools make. */
 static bool lacks_nodes(const struct ctnodes *nodes)
 {
 	for (size_t i = 0; i < nodes->n; i++) {
 		const struct ctnode *node = &nodes->nodes[i];
 
-		if (strncmp(node->path, "/dev/nvidia", strlen("/dev/nvidia")) == 0
+		if (is_nvidia(node)
 		    && (!node->is_there || (!node->has_number && !node->is_dir)))
 			return true;
 	}
@@ -228,7 +236,7 @@ static int judge_node(const struct job *j, const struct ctnode *node, bool *fit)
 		       && (j->dry_run || !root_is_host());
 
 	*fit = node->is_there || will_be;
-	if (!*fit && node->made_on_use && j->dry_run && root_is_host()) {
+	if (!*fit && is_nvidia(node) && j->dry_run && root_is_host()) {
 		/* its module is not loaded for a look at what would be done */
 		say_warn("%s is not there: it is made first, if the driver can", node->path);
 		*fit = j->style == CTCONF_DEV;
