@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -133,6 +134,34 @@ static bool reads(const struct group *g, const char *attr, const char *value)
 	return sysfs_read(file, text, sizeof(text)) >= 0 && strcmp(text, value) == 0;
 }
 
+/*
+ * "echo VALUE > FILE", to be pasted into a root's shell: who may name a group, a user
+ * may, is not to choose what that runs.
+ */
+static char *thaw_command(const char *value, const struct group *g, const char *attr)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+				    "0123456789/._-:@";
+	_cleanup_free_ char *file = xasprintf("%s%s/%s", g->top, g->path, attr), *text = NULL;
+	size_t len = 0;
+	FILE *f;
+
+	if (strspn(file, plain) == strlen(file))
+		return xasprintf("echo %s > %s", value, file);
+	f = open_memstream(&text, &len);
+	if (!f)
+		return xasprintf("echo %s > its %s", value, attr);
+	fprintf(f, "echo %s > '", value);
+	for (const char *s = file; *s; s++)
+		if (*s == '\'')
+			fputs("'\\''", f);
+		else
+			fputc(*s, f);
+	fputc('\'', f);
+	fclose(f);
+	return TAKE_PTR(text);
+}
+
 static char *frozen_unified(struct group *g)
 {
 	char *thaw = NULL;
@@ -141,7 +170,7 @@ static char *frozen_unified(struct group *g)
 		if (!reads(g, "cgroup.freeze", "1"))
 			continue;
 		free(thaw);
-		thaw = xasprintf("echo 0 > %s%s/cgroup.freeze", g->top, g->path);
+		thaw = thaw_command("0", g, "cgroup.freeze");
 	} while (group_up(g));
 	return thaw;
 }
@@ -156,7 +185,7 @@ static char *frozen_v1(struct group *g)
 		    !reads(g, "freezer.state", "FREEZING"))
 			continue;
 		free(thaw);
-		thaw = xasprintf("echo THAWED > %s%s/freezer.state", g->top, g->path);
+		thaw = thaw_command("THAWED", g, "freezer.state");
 	} while (group_up(g));
 	return thaw;
 }
