@@ -317,6 +317,30 @@ START_TEST(test_hang)
 }
 END_TEST
 
+/* The restorer's hung call returns: it leaves the others alone, which others may have by now. */
+START_TEST(test_restorer_hangs)
+{
+	struct cudaunit u;
+
+	timeout = 100;
+	open_unit(&u, false, -1);
+	ck_assert_int_eq(cudaunit_run(&u, suspend), 0);
+	cudaunit_done(&u);
+	open_unit(&u, false, -1);
+	driver->fault[RESTORE][1] = -2;
+	ck_assert_int_eq(cudaunit_run(&u, resume), -1);
+	ck_assert_int_eq(u.error, CUDAUNIT_HUNG);
+	driver->fault[RESTORE][1] = 0;
+	cudaunit_done(&u);
+	ck_assert_int_eq(atomic_load(&driver->state[0]), CUDA_CHECKPOINTED);
+	atomic_store(&driver->state[0], CUDA_LOCKED);
+	pause_ms(4000);
+	ck_assert_int_eq(atomic_load(&driver->state[0]), CUDA_LOCKED);
+	ck_assert_int_eq(atomic_load(&driver->state[1]), CUDA_CHECKPOINTED);
+	ck_assert_int_eq(atomic_load(&driver->state[2]), CUDA_CHECKPOINTED);
+}
+END_TEST
+
 START_TEST(test_stop)
 {
 	struct cudaunit u;
@@ -371,6 +395,18 @@ START_TEST(test_gone)
 	ck_assert_int_eq(cudaunit_run(&u, suspend), 0);
 	ck_assert_int_eq(cudaunit_run(&u, resume), 0);
 	cudaunit_done(&u);
+	start_target(2);
+	ck_assert_int_eq(cudaunit_open(&u, driver->pids, N, &opts), 0);
+	kill(driver->pids[2], SIGKILL);
+	waitpid(driver->pids[2], NULL, 0);
+	atomic_store(&driver->n_events, 0);
+	ck_assert_int_eq(cudaunit_run(&u, suspend), -1);
+	ck_assert_int_eq(u.error, CUDAUNIT_GONE);
+	ck_assert_ptr_eq(u.culprit, &u.members[2]);
+	/* Its number may be another's by now. */
+	for (int i = 0; i < atomic_load(&driver->n_events); i++)
+		ck_assert_int_ne(driver->events[i].i, 2);
+	cudaunit_done(&u);
 	driver->no_library = true;
 	ck_assert_int_eq(cudaunit_open(&u, driver->pids, 2, &opts), -1);
 	ck_assert_int_eq(u.error, CUDAUNIT_NO_LIBRARY);
@@ -392,6 +428,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_round, 0, 2);
 	tcase_add_loop_test(tc, test_fault, 0, ARRAY_SIZE(faults));
 	tcase_add_test(tc, test_hang);
+	tcase_add_test(tc, test_restorer_hangs);
 	tcase_add_test(tc, test_stop);
 	tcase_add_test(tc, test_killed);
 	tcase_add_test(tc, test_gone);

@@ -177,6 +177,12 @@ void cudaunit_ask(struct cudaunit *u, struct cudaunit_member *m, enum cudaworker
 	m->asked = m->moved = cudaunit_now();
 	m->rss = m->rss_start = cudaunit_rss(m->dir);
 	m->is_asked = true;
+	/* Its number may be another process's by now: the driver must not hear it. */
+	if (m->rss == 0) {
+		m->state = -1;
+		finish(u, m, op, CUDAUNIT_GONE, 0, op != CUDAWORKER_STATE);
+		return;
+	}
 	if (!restores && w->sock < 0)
 		rc = cudaunit_start_worker(u, m);
 	if (rc < 0) {

@@ -192,11 +192,13 @@ static void start_job(struct server *s, const struct cudaworker_request *request
 	pthread_attr_destroy(&attr);
 }
 
-static void forget(struct server *s)
+/* index: -1 = all. A call of those is not under way. */
+static void forget(struct server *s, int index)
 {
 	for (size_t i = 0; i < s->n; i++)
-		s->targets[i].locked = s->targets[i].checkpointed =
-			s->targets[i].restored = false;
+		if (index < 0 || (size_t)index == i)
+			s->targets[i].locked = s->targets[i].checkpointed =
+				s->targets[i].restored = false;
 }
 
 /* Put one target back as it was before this worker, as far as its state asks for it. */
@@ -237,7 +239,7 @@ void cudaworker_serve(int sock, const pid_t *pids, size_t n,
 	(void)unused;
 	while (recv(sock, &request, sizeof(request), 0) == (ssize_t)sizeof(request)) {
 		if (request.op == CUDAWORKER_KEEP)
-			forget(&s);
+			forget(&s, request.index);
 		else if (request.op == CUDAWORKER_REWIND)
 			s.rewind = true;
 		else if (opts->threads && request.op != CUDAWORKER_INIT)

@@ -120,7 +120,7 @@ void cudaworker_close(struct cudaworker *w, bool keep)
 	if (w->sock < 0)
 		return;
 	if (keep)
-		cudaworker_ask(w, CUDAWORKER_KEEP, 0);
+		cudaworker_ask(w, CUDAWORKER_KEEP, -1);
 	close(w->sock);
 	w->sock = -1;
 }

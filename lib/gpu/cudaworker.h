@@ -25,7 +25,7 @@ enum cudaworker_op {
 	CUDAWORKER_UNLOCK,
 	CUDAWORKER_INIT,	/* cuInit; index is ignored; state = number of GPUs */
 	CUDAWORKER_GPU,		/* UUID of the GPU of this index, after INIT */
-	CUDAWORKER_KEEP,	/* what was done stays; no reply */
+	CUDAWORKER_KEEP,	/* what was done stays, of all when index is -1; no reply */
 	CUDAWORKER_REWIND,	/* to take back a restore is to checkpoint again; no reply */
 };
 
