@@ -140,6 +140,11 @@ static const struct {
 	{ "6:freezer:/x\n", { "/freezer/x/freezer.state", "THAWED\n", NULL, NULL }, NULL },
 	{ "6:freezers:/x\n", { "/freezer/x/freezer.state", "FROZEN\n", NULL, NULL }, NULL },
 	{ "0::/../x\n", { "/cgroup.controllers", "", "/x/cgroup.freeze", "1\n" }, NULL },
+	/* A name of a user's choice is no command in whoever pastes this. */
+	{ "0::/$(x)\n", { "/cgroup.controllers", "", "/$(x)/cgroup.freeze", "1\n" },
+	  "echo 0 > '/sys/fs/cgroup/$(x)/cgroup.freeze'" },
+	{ "0::/a'b\n", { "/cgroup.controllers", "", "/a'b/cgroup.freeze", "1\n" },
+	  "echo 0 > '/sys/fs/cgroup/a'\\''b/cgroup.freeze'" },
 	{ "garbage\n0:\n0::\n\n", { "/cgroup.controllers", "", NULL, NULL }, NULL },
 };
 

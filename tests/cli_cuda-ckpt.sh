@@ -381,6 +381,28 @@ expect 0 cuda-ckpt resume --gpu-map "$map" "$one"
 knob gpus 1
 LD_LIBRARY_PATH=$dir/lib${PATH_BEFORE:+:$PATH_BEFORE}
 
+# --- the other spelling looks at memory, too ---
+LD_LIBRARY_PATH=$with_nvml${PATH_BEFORE:+:$PATH_BEFORE}
+knob vram-used 1125899906842624
+: >"$FAKE_CUDA_DIR/log"
+action 1 full-checkpoint; says 'available host memory: '
+untouched "too little host memory, --action"
+rm "$FAKE_CUDA_DIR/vram-used"
+action 0 full-checkpoint; silent
+: >"$FAKE_CUDA_DIR/log"
+knob vram-free 1000
+action 1 full-restore; says 'free memory of GPU-'
+untouched "too little GPU memory, --action"
+rm "$FAKE_CUDA_DIR/vram-free"
+action 0 full-restore; silent
+! ls /run/pve-gpu-utils/cuda/"$one"-* >/dev/null 2>&1 || fail "the note of a process that runs stays (--action)"
+LD_LIBRARY_PATH=$dir/lib${PATH_BEFORE:+:$PATH_BEFORE}
+
+# --- more processes than descriptors are allowed for at first ---
+# shellcheck disable=SC3045 # -S: of dash, too
+(ulimit -S -n 8 && cuda-ckpt -q suspend "$one" "$two") || fail "a soft limit of open files stops it"
+expect 0 cuda-ckpt resume "$one" "$two"
+
 # --- a driver that is too old, or none ---
 knob version 12040
 expect 69 cuda-ckpt suspend "$one"; says 'the driver is of CUDA 12.4: checkpoints need 12.8'
@@ -535,6 +557,8 @@ if [ -n "$group" ] && echo "$one" >"$group/cgroup.procs" 2>/dev/null; then
 	expect 0 cuda-ckpt -q suspend --container "cuda-ckpt-test.$$"
 	is checkpointed "$one"
 	expect 0 cuda-ckpt resume --container "cuda-ckpt-test.$$"
+	expect 0 cuda-ckpt resume --container "cuda-ckpt-test.$$" "$one"
+	expect 66 cuda-ckpt resume --container "cuda-ckpt-test.$$.no" "$one"
 	expect 66 cuda-ckpt suspend --cgroup "$group.no"
 	if [ -e "$group/cgroup.freeze" ]; then
 		freeze="echo 1 >$group/cgroup.freeze" thaw="echo 0 > $group/cgroup.freeze"

@@ -4,6 +4,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sysexits.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -78,7 +79,26 @@ static enum cudaunit_stage misfit(unsigned stages, int state)
 	return CUDAUNIT_STAGES;
 }
 
-static int run(const struct action *a, struct cudaunit *u)
+/* Is there room for what is moved? EX_OK, or an exit code, said. */
+static int check_memory(const struct action *a, const struct ckpt_procs *procs,
+			struct cudaunit *u, bool force)
+{
+	const struct ckpt_opts o = { .force = force };
+	struct ckpt_memory *mem = ckpt_memory_start();
+	int level = msg_level, code;
+
+	/* Its users know no warnings, only errors. */
+	msg_level = -1;
+	code = ckpt_memory_check(mem, &o, procs, u, a->stages);
+	if (code == EX_OK && a->stages & 1U << CUDAUNIT_CHECKPOINT)
+		code = ckpt_memory_record(mem, &o, procs, u);
+	msg_level = level;
+	ckpt_memory_done(mem);
+	return code;
+}
+
+static int run(const struct action *a, const struct ckpt_procs *procs, struct cudaunit *u,
+	       bool force)
 {
 	struct cudaunit_member *m = &u->members[0];
 	enum cudaunit_stage at;
@@ -97,6 +117,9 @@ static int run(const struct action *a, struct cudaunit *u)
 		m->at = at;
 		return fail(a, u, at, m);
 	}
+	if (a->stages & (1U << CUDAUNIT_CHECKPOINT | 1U << CUDAUNIT_RESTORE) &&
+	    check_memory(a, procs, u, force) != EX_OK)
+		return 1;
 	if (a->begin) {
 		printf("%s for PID %d...\n", a->begin, (int)m->pid);
 		fflush(stdout);
@@ -104,13 +127,15 @@ static int run(const struct action *a, struct cudaunit *u)
 	if (cudaunit_run(u, a->stages) < 0) {
 		fail(a, u, u->at, u->culprit);
 		ckpt_say_left(NULL, u);
+		ckpt_memory_forget(procs, u);
 		return 1;
 	}
+	ckpt_memory_forget(procs, u);
 	puts(a->done);
 	return 0;
 }
 
-static int run_action(const struct action *a, pid_t pid, uint32_t timeout)
+static int run_action(const struct action *a, pid_t pid, uint32_t timeout, bool force)
 {
 	struct cudaunit_opts opts = {
 		.timeout_ms = timeout,
@@ -119,6 +144,7 @@ static int run_action(const struct action *a, pid_t pid, uint32_t timeout)
 	};
 	struct cudaunit u;
 	struct cudaproc p;
+	const struct ckpt_procs procs = { .list = &p, .n = 1 };
 	enum cudaproc_fault fault;
 	int rc = cudaproc_read(pid, &p);
 
@@ -136,14 +162,14 @@ static int run_action(const struct action *a, pid_t pid, uint32_t timeout)
 		cudaproc_done(&p);
 		return 1;
 	}
-	cudaproc_done(&p);
 	if (cudaunit_open(&u, &pid, 1, &opts) < 0) {
 		fputs("Failed to initialize CUDA\n", stderr);
 		rc = ckpt_say_error(NULL, &u, NULL);
 	} else {
-		rc = run(a, &u);
+		rc = run(a, &procs, &u, force);
 	}
 	cudaunit_done(&u);
+	cudaproc_done(&p);
 	return rc ? 1 : 0;
 }
 
@@ -207,7 +233,7 @@ static int list_gpus(void)
 }
 
 int ckpt_action(const char *action, const char *pid_text, const char *timeout_text,
-		bool lists_gpus)
+		bool force, bool lists_gpus)
 {
 	unsigned long timeout = TIMEOUT;
 	pid_t pid;
@@ -235,7 +261,7 @@ int ckpt_action(const char *action, const char *pid_text, const char *timeout_te
 			say("%s: not a process id", pid_text);
 			return 1;
 		}
-		return run_action(&actions[i], pid, (uint32_t)timeout);
+		return run_action(&actions[i], pid, (uint32_t)timeout, force);
 	}
 	say("%s: no such action (lock, checkpoint, restore, unlock, state, full-checkpoint, full-restore)",
 	    action);

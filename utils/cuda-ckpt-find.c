@@ -83,9 +83,19 @@ static int add_process(const struct ckpt_opts *o, struct ckpt_procs *procs, pid_
 	return code;
 }
 
-/* The container, group or guest has no process: EX_NOINPUT, said; EX_OK when none was asked for. */
-static int say_empty(const struct ckpt_opts *o)
+/* The container, group or guest has a process? EX_OK, also when none was asked for; EX_NOINPUT, said. */
+static int check_empty(const struct ckpt_opts *o)
 {
+	struct cudaselect alone = o->sel;
+	_cleanup_free_ pid_t *pids = NULL;
+	size_t n = 0;
+
+	/* Without those named, which may be all of it. */
+	alone.n_pids = 0;
+	alone.tree = false;
+	if ((!alone.container && !alone.guest && !alone.cgroup) ||
+	    cudaselect_list(&alone, &pids, &n) < 0 || n)
+		return EX_OK;
 	if (o->sel.container)
 		say("container %s: no such container, or it does not run", o->sel.container);
 	else if (o->sel.guest)
@@ -109,8 +119,8 @@ int ckpt_find(const struct ckpt_opts *o, struct ckpt_procs *procs)
 		say_errno("/proc");
 		return EX_OSERR;
 	}
-	if (n == o->sel.n_pids)
-		code = say_empty(o);
+	if (n <= o->sel.n_pids)
+		code = check_empty(o);
 	for (size_t i = 0; i < n; i++) {
 		int one = add_process(o, procs, pids[i]);
 

@@ -184,7 +184,20 @@ static void tell(enum cudaunit_stage stage, const struct cudaunit_member *m, int
 	ckpt_tell(stage, m, ms, &r->procs);
 }
 
-/* Look at /proc, start the workers, ask the driver. EX_OK or an exit code, said. */
+/* Those whose number is another process's by now. The unit holds on to what it opened. */
+static void find_replaced(struct run *r)
+{
+	for (size_t i = 0; i < r->unit.n; i++) {
+		struct cudaunit_member *m = &r->unit.members[i];
+
+		for (size_t k = 0; k < r->procs.n; k++)
+			if (r->procs.list[k].pid == m->pid && m->error == CUDAUNIT_OK &&
+			    r->procs.list[k].start != cudaproc_start(m->pid))
+				m->error = CUDAUNIT_GONE;
+	}
+}
+
+/* Start the workers, ask the driver. EX_OK or an exit code, said. */
 static int open_unit(struct run *r, int stop_fd)
 {
 	const struct ckpt_opts *o = r->o;
@@ -208,6 +221,7 @@ static int open_unit(struct run *r, int stop_fd)
 	if (cudaunit_open(&r->unit, pids, r->procs.n, &opts) < 0)
 		return ckpt_say_error(&r->procs, &r->unit, NULL);
 	ckpt_tell_of(&r->unit);
+	find_replaced(r);
 	return check_members(r);
 }
 

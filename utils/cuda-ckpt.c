@@ -6,6 +6,7 @@
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -69,6 +70,18 @@ static void open_stdio(void)
 	} while (fd >= 0 && fd < 3);
 	if (fd >= 3)
 		close(fd);
+}
+
+/* Three descriptors a process: the usual 1024 are too few for a large job. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur == limit.rlim_max)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	/* Should it fail, opening says what is missing. */
+	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 static int parse_timeout(const char *text, uint32_t *ms)
@@ -229,7 +242,7 @@ static int run(char **operands, const struct words *words, struct ckpt_opts *o)
 			return 1;
 		}
 		return ckpt_action(words->action, words->pid, words->timeout,
-				   words->lists_gpus);
+				   o->force, words->lists_gpus);
 	}
 	/* What the other spelling does without an action. */
 	if (!*operands) {
@@ -279,6 +292,7 @@ int main(int argc, char *argv[])
 	int c, code;
 
 	open_stdio();
+	raise_file_limit();
 	while ((c = getopt_long(argc, argv, RECORD_SHORTOPTS "R:fp:qt:vhV", longopts,
 				NULL)) != -1) {
 		if (record_opt(&o.ropts, c, optarg)) {

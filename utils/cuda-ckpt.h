@@ -139,7 +139,8 @@ int ckpt_check(const struct ckpt_opts *o);
 
 /* cuda-ckpt-action.c */
 
-/* The other spelling: --action, --pid, --timeout, --list-gpus. 0 or 1. */
-int ckpt_action(const char *action, const char *pid, const char *timeout, bool lists_gpus);
+/* The other spelling: --action, --pid, --timeout, --force, --list-gpus. 0 or 1. */
+int ckpt_action(const char *action, const char *pid, const char *timeout, bool force,
+		bool lists_gpus);
 
 #endif

@@ -84,16 +84,15 @@ static int read_status(struct cudaproc *p)
 }
 
 /* Field 22 of /proc/PID/stat, counted behind the name, which may hold anything. */
-static void read_start(struct cudaproc *p)
+uint64_t cudaproc_start(pid_t pid)
 {
-	_cleanup_free_ char *file = root_path("/proc/%d/stat", (int)p->pid);
+	_cleanup_free_ char *file = root_path("/proc/%d/stat", (int)pid);
 	_cleanup_free_ char *text = readfile_string(file, STATUS_MAX);
 	char *s = text ? strrchr(text, ')') : NULL;
 
 	for (int i = 2; s && i < 22; i++)
 		s = strchr(s + 1, ' ');
-	if (s)
-		p->start = strtoull(s, NULL, 10);
+	return s ? strtoull(s, NULL, 10) : 0;
 }
 
 static bool has_variable(pid_t pid, const char *name)
@@ -118,7 +117,7 @@ int cudaproc_read(pid_t pid, struct cudaproc *p)
 	rc = read_status(p);
 	if (rc < 0)
 		return rc;
-	read_start(p);
+	p->start = cudaproc_start(pid);
 	rc = cgroupfs_frozen(pid, &p->thaw);
 	if (rc == -ENOENT)
 		return rc;

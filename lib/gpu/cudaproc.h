@@ -42,6 +42,9 @@ enum cudaproc_fault {
 int cudaproc_read(pid_t pid, struct cudaproc *p);
 void cudaproc_done(struct cudaproc *p);
 
+/* Only its start; 0 when there is no such process. */
+uint64_t cudaproc_start(pid_t pid);
+
 enum cudaproc_fault cudaproc_fault(const struct cudaproc *p);
 
 /* May the driver be used on it at all, by who owns it? */
