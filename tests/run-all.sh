@@ -520,7 +520,9 @@ rung_bench() {
 
 rung_gpu() {
 	if [ -e /dev/nvidiactl ] || [ -e /dev/kfd ]; then
-		build_plain && PATH=$work/plain/utils:$PATH each_script 900 gpu "$work/source"/tests/gpu/*.sh
+		build_plain || return
+		PATH=$work/plain/utils:$PATH each_script 1800 gpu "$work/source"/tests/gpu/*.sh
+		sed 's/^/     | /' "$(log_name "gpu cuda")"
 	else
 		skipped "gpu: this machine has no GPU"
 	fi
