@@ -224,7 +224,8 @@ static int find_groups(const struct job *j, struct ctgroups *groups)
 				 j->ctid, strerror(-rc));
 	else if ((render && groups->render < 0) || (video && groups->video < 0))
 		what = xasprintf("lxc/%u has no group %s: only root can use its nodes in there",
-				 j->ctid, render && groups->render < 0 ? "render" : "video");
+				 j->ctid,
+				 render && groups->render < 0 ? "render" : "video");
 	return what && complain(j, what) ? EXIT_HOST : 0;
 }
 
@@ -238,7 +239,8 @@ static int judge_node(const struct job *j, const struct ctnode *node, bool *fit)
 	*fit = node->is_there || will_be;
 	if (!*fit && is_nvidia(node) && j->dry_run && root_is_host()) {
 		/* its module is not loaded for a look at what would be done */
-		say_warn("%s is not there: it is made first, if the driver can", node->path);
+		say_warn("%s is not there: it is made first, if the driver can",
+			 node->path);
 		*fit = j->style == CTCONF_DEV;
 		return 0;
 	}
