@@ -403,6 +403,12 @@ LD_LIBRARY_PATH=$dir/lib${PATH_BEFORE:+:$PATH_BEFORE}
 (ulimit -S -n 8 && cuda-ckpt -q suspend "$one" "$two") || fail "a soft limit of open files stops it"
 expect 0 cuda-ckpt resume "$one" "$two"
 
+# --- what fails before the first stage is not called one ---
+fault "state $one 304"
+expect 69 cuda-ckpt suspend "$one"; says "process $one (cudajob): state: CUDA error 304"
+expect 1 cuda-ckpt --action restore --pid "$one"; says 'CUDA error 304: cuCheckpointProcessGetState failed'
+fault
+
 # --- a driver that is too old, or none ---
 knob version 12040
 expect 69 cuda-ckpt suspend "$one"; says 'the driver is of CUDA 12.4: checkpoints need 12.8'

@@ -40,6 +40,7 @@ static const char *const calls[] = {
 	[CUDAUNIT_CHECKPOINT] = "cuCheckpointProcessCheckpoint",
 	[CUDAUNIT_RESTORE] = "cuCheckpointProcessRestore",
 	[CUDAUNIT_UNLOCK] = "cuCheckpointProcessUnlock",
+	[CUDAUNIT_STAGES] = "cuCheckpointProcessGetState",
 };
 
 /* The lines that its users know, then, as every program here, why and what to do. */
@@ -104,7 +105,7 @@ static int run(const struct action *a, const struct ckpt_procs *procs, struct cu
 	enum cudaunit_stage at;
 
 	if (m->error != CUDAUNIT_OK)
-		return fail(a, u, CUDAUNIT_LOCK, m);
+		return fail(a, u, CUDAUNIT_STAGES, m);
 	if (!a->stages) {
 		puts(ckpt_state_text(m->state));
 		return 0;

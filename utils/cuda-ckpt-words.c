@@ -135,7 +135,8 @@ int ckpt_say_error(const struct ckpt_procs *procs, const struct cudaunit *u,
 		say("%s: has ended", who);
 		return EX_NOINPUT;
 	case CUDAUNIT_BUSY:
-		say("%s: another cuda-ckpt is at work on it", who);
+		say("%s: another cuda-ckpt is at work on it, or was left with a call that hangs",
+		    who);
 		return EX_TEMPFAIL;
 	case CUDAUNIT_NO_LIBRARY:
 		ckpt_say_no_driver(detail, u->version);

@@ -21,8 +21,9 @@ static enum cudaunit_stage stage_of(enum cudaworker_op op)
 	switch (op) {
 	case CUDAWORKER_CHECKPOINT:	return CUDAUNIT_CHECKPOINT;
 	case CUDAWORKER_RESTORE:	return CUDAUNIT_RESTORE;
+	case CUDAWORKER_LOCK:		return CUDAUNIT_LOCK;
 	case CUDAWORKER_UNLOCK:		return CUDAUNIT_UNLOCK;
-	default:			return CUDAUNIT_LOCK;
+	default:			return CUDAUNIT_STAGES;
 	}
 }
 

@@ -26,6 +26,7 @@ const char *cudaunit_stage_word(enum cudaunit_stage stage)
 		[CUDAUNIT_CHECKPOINT] = "checkpoint",
 		[CUDAUNIT_RESTORE] = "restore",
 		[CUDAUNIT_UNLOCK] = "unlock",
+		[CUDAUNIT_STAGES] = "state",
 	};
 
 	return (size_t)stage < ARRAY_SIZE(words) ? words[stage] : "?";
@@ -153,6 +154,7 @@ int cudaunit_open(struct cudaunit *u, const pid_t *pids, size_t n,
 			.lock = -1,
 			.initial = -1,
 			.state = -1,
+			.at = CUDAUNIT_STAGES,
 			.vram = UINT64_MAX,
 			.worker = CUDAWORKER_NONE,
 		};

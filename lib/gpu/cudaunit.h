@@ -22,7 +22,7 @@ enum cudaunit_stage {
 	CUDAUNIT_CHECKPOINT,
 	CUDAUNIT_RESTORE,
 	CUDAUNIT_UNLOCK,
-	CUDAUNIT_STAGES,
+	CUDAUNIT_STAGES,	/* in at: none of them, its state was asked for */
 };
 
 enum cudaunit_error {
@@ -130,7 +130,7 @@ int cudaunit_run(struct cudaunit *u, unsigned stages);
 /* Let the workers go. What was done stays done, unless a worker was given up on. */
 void cudaunit_done(struct cudaunit *u);
 
-/* "lock", ... */
+/* "lock", ...; "state" for CUDAUNIT_STAGES */
 const char *cudaunit_stage_word(enum cudaunit_stage stage);
 
 #endif
