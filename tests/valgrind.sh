@@ -52,6 +52,8 @@ for test; do
 	rc=0
 	rm -f "$dir"/found/*
 	TEST_SRC=$here PATH=$dir/bin:$PATH timeout -k 10 900 "$test" >"$dir/log" 2>&1 </dev/null || rc=$?
+	# System calls that an older valgrind does not know, pidfd_open(2), are no findings.
+	find "$dir/found" -type f -exec sed -i '/^--[0-9]*--/d' {} +
 	find "$dir/found" -type f -size 0 -delete
 	if [ -n "$(ls "$dir/found")" ]; then
 		failed=$((failed + 1))
