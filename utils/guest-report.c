@@ -73,7 +73,8 @@ static void put_slots(struct record_writer *w, const struct pciaddr *addrs, size
 		_cleanup_free_ char *list = xstrdup("");
 		char buf[PCIADDR_STRLEN], slot[PCIADDR_STRLEN];
 
-		for (end = i; end < n && pciaddr_same_slot(&addrs[end], &addrs[i]); end++) {
+		for (end = i; end < n && pciaddr_same_slot(&addrs[end], &addrs[i]);
+		     end++) {
 			char *longer = xasprintf("%s%s%s", list, end > i ? "," : "",
 						 pciaddr_format(&addrs[end], buf));
 

@@ -6,7 +6,8 @@
 #include <stddef.h>
 
 /* Take one "key = value": NULL, or what is wrong with it (allocated). */
-typedef char *inifile_handler(void *arg, const char *section, const char *key, const char *value);
+typedef char *inifile_handler(void *arg, const char *section, const char *key,
+			      const char *value);
 
 /*
  * Read an INI file up to the first mistake. Lines are 198 bytes at most, may be

@@ -5,7 +5,10 @@
 #include <stdbool.h>
 #include <stdio.h>
 
-/* What goes to stderr: -1 errors only (-q), 0 also warnings, 1 and up also say_info() (-v). */
+/*
+ * What goes to stderr: -1 errors only (-q), 0 also warnings, 1 and up also say_info()
+ * (-v).
+ */
 extern int msg_level;
 
 /*

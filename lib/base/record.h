@@ -49,9 +49,13 @@ struct record_writer;
  * (allocated), or *bad = NULL when options exclude each other (-j with -0 or -H).
  */
 struct record_writer *record_writer_new(FILE *out, const struct record_field *fields,
-					size_t n, const struct record_opts *opts, char **bad);
+					size_t n, const struct record_opts *opts,
+					char **bad);
 
-/* The same on standard output, with what is wrong said: return msg_usage_error() after a NULL. */
+/*
+ * The same on standard output, with what is wrong said: return msg_usage_error() after a
+ * NULL.
+ */
 struct record_writer *record_stdout(const struct record_field *fields, size_t n,
 				    const struct record_opts *opts);
 
@@ -72,7 +76,10 @@ struct record_reader {
 	size_t n, values_room;
 };
 
-/* 1 = r->values[0..n) is the next record, 0 = end, -errno on a read error, -EBADMSG for a bad \xHH escape. */
+/*
+ * 1 = r->values[0..n) is the next record, 0 = end, -errno on a read error, -EBADMSG for a
+ * bad \xHH escape.
+ */
 int record_get(struct record_reader *r);
 void record_reader_done(struct record_reader *r);
 

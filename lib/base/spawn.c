@@ -226,7 +226,9 @@ static int start_unit(struct spawn *s, const char *unit, const char *const argv[
 	return spawn_start(s, all, &client);
 }
 
-/* systemd-run --wait talks to systemd over the system bus, which a bare Debian may lack. */
+/*
+ * systemd-run --wait talks to systemd over the system bus, which a bare Debian may lack.
+ */
 static bool has_bus(void)
 {
 	return spawn_has_systemd() && access("/run/dbus/system_bus_socket", F_OK) == 0;
@@ -248,7 +250,10 @@ int spawn_start_detached(struct spawn *s, const char *unit, const char *const ar
 	null = open_null();
 	if (null < 0)
 		return -errno;
-	/* a pipe would end the command with SIGPIPE when we are gone, a memory file does not */
+	/*
+	 * a pipe would end the command with SIGPIPE when we are gone, a memory file does
+	 * not
+	 */
 	if (opts->line) {
 		s->out = above_stdio(memfd_create("output", MFD_CLOEXEC));
 		s->memory = true;
@@ -305,14 +310,16 @@ size_t spawn_serve(struct spawn *const s[], size_t n, int ms)
 		for (size_t i = 0; i < n; i++) {
 			bool live = s[i]->pidfd >= 0;
 
-			fds[2 * i] = (struct pollfd){ .fd = s[i]->pidfd, .events = POLLIN };
+			fds[2 * i] =
+				(struct pollfd){ .fd = s[i]->pidfd, .events = POLLIN };
 			fds[2 * i + 1] = (struct pollfd){ .events = POLLIN,
 				.fd = live && !s[i]->memory ? s[i]->out : -1 };
 			if (live && s[i]->deadline < next)
 				next = s[i]->deadline;
 		}
 		next = next == INT64_MAX ? -1 : next > now ? next - now : 0;
-		if (poll(fds, 2 * n, next > 60000 ? 60000 : (int)next) < 0 && errno != EINTR)
+		if (poll(fds, 2 * n, next > 60000 ? 60000 : (int)next) < 0 &&
+		    errno != EINTR)
 			break;
 		now = spawn_now();
 		left = 0;

@@ -73,7 +73,10 @@ int spawn_result(const struct spawn *s);
 /* Free what *s holds. A command still under way goes on, unwatched. */
 void spawn_done(struct spawn *s);
 
-/* spawn_start() and spawn_serve() to the end: spawn_result(), or -errno when it did not start. */
+/*
+ * spawn_start() and spawn_serve() to the end: spawn_result(), or -errno when it did not
+ * start.
+ */
 int spawn_run(const char *const argv[], const struct spawn_opts *opts);
 
 /*

@@ -163,7 +163,9 @@ static void claim_guest(struct owner *owner, const struct path *p, size_t i)
 
 	if (owner->rank == RANK_GUEST)
 		return;		/* the outermost: what is nested in it stops with it */
-	/* At the top only: below a folder of their own users make what names they like. */
+	/*
+	 * At the top only: below a folder of their own users make what names they like.
+	 */
 	if (i == 1 && strcmp(before, "qemu.slice") == 0 && ends_with(part, ".scope") &&
 	    is_vmid(part, len - 6))
 		claim(owner, RANK_GUEST, xasprintf("qemu/%.*s", (int)len - 6, part));

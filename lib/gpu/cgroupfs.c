@@ -179,7 +179,10 @@ static char *frozen_v1(struct group *g)
 {
 	char *thaw = NULL;
 
-	/* The state of a group shows those above it, too: the outermost is the one to thaw. */
+	/*
+	 * The state of a group shows those above it, too: the outermost is the one to
+	 * thaw.
+	 */
 	do {
 		if (!reads(g, "freezer.state", "FROZEN") &&
 		    !reads(g, "freezer.state", "FREEZING"))
@@ -294,7 +297,8 @@ static char *membership_path(const char *path, char **controller)
 	size_t len;
 
 	*controller = NULL;
-	if (strncmp(path, MOUNT, n_mount) == 0 && (!path[n_mount] || path[n_mount] == '/')) {
+	if (strncmp(path, MOUNT, n_mount) == 0 &&
+	    (!path[n_mount] || path[n_mount] == '/')) {
 		path += n_mount;
 		if (!is_there(MOUNT "/cgroup.controllers") && *path) {
 			len = strcspn(path + 1, "/");
@@ -336,7 +340,8 @@ bool cgroupfs_exists(const char *group)
 	static const char *const hierarchies[] = {
 		"", "/unified", "/freezer", "/memory", "/systemd", "/devices",
 	};
-	_cleanup_free_ char *controller = NULL, *path = membership_path(group, &controller);
+	_cleanup_free_ char *controller = NULL,
+			    *path = membership_path(group, &controller);
 
 	if (!*group)
 		return false;

@@ -51,7 +51,8 @@ static const struct {
 	{ "vfio-dev", "/dev/vfio/devices" },
 };
 
-static void add_node(struct search *s, char *path, const struct pciaddr *addr, bool is_vfio)
+static void add_node(struct search *s, char *path, const struct pciaddr *addr,
+		     bool is_vfio)
 {
 	struct stat st;
 	struct node *node;
@@ -117,7 +118,9 @@ static bool is_ours(const struct search *s, const struct pciaddr *addr)
 	return false;
 }
 
-/* What no class of devices shows: NVIDIA's nodes and the one that all of amdgpu's share. */
+/*
+ * What no class of devices shows: NVIDIA's nodes and the one that all of amdgpu's share.
+ */
 static int add_gpunodes(struct search *s)
 {
 	struct gpunodes g;

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* What the host needs for a choice of cards: contents of files, words of the command line. */
+/*
+ * What the host needs for a choice of cards: contents of files, words of the command
+ * line.
+ */
 #ifndef HOST_ARTIFACTS_H
 #define HOST_ARTIFACTS_H
 
@@ -39,7 +42,10 @@ bool artifacts_is_module_name(const char *name);
 
 bool artifacts_cpu_is_intel(void);
 
-/* Does an installed kernel leave Intel's IOMMU off, for these cards, without intel_iommu=on? */
+/*
+ * Does an installed kernel leave Intel's IOMMU off, for these cards, without
+ * intel_iommu=on?
+ */
 bool artifacts_needs_intel_iommu(const struct cards *cards);
 
 /*

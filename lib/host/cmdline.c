@@ -28,7 +28,8 @@ const char *cmdline_word_error(const char *word)
 	for (size_t i = 0; i < ARRAY_SIZE(reserved); i++) {
 		size_t len = strlen(reserved[i]);
 
-		if (strncmp(word, reserved[i], len) == 0 && (word[len] == '=' || !word[len]))
+		if (strncmp(word, reserved[i], len) == 0 &&
+		    (word[len] == '=' || !word[len]))
 			return "is for the boot loader to set";
 	}
 	return NULL;

@@ -27,7 +27,9 @@ void cmdline_split(const char *text, struct strlist *words);
 /* Is word one of them, as a whole? */
 bool cmdline_has(const char *text, const char *word);
 
-/* Value of the last "key=VALUE" before "--", allocated ("" for "key"); NULL without one. */
+/*
+ * Value of the last "key=VALUE" before "--", allocated ("" for "key"); NULL without one.
+ */
 char *cmdline_value(const char *text, const char *key);
 
 /*

@@ -65,7 +65,10 @@ static bool is_older(const struct stat *a, const struct stat *b)
 		a->st_mtim.tv_nsec < b->st_mtim.tv_nsec);
 }
 
-/* The kernel's initramfs below /boot, allocated, without the root; NULL when there is none. */
+/*
+ * The kernel's initramfs below /boot, allocated, without the root; NULL when there is
+ * none.
+ */
 static char *initramfs_of(const char *release, struct stat *st)
 {
 	char *paths[] = {

@@ -152,7 +152,10 @@ void hostcheck_isolation(struct hostcheck *hc, const struct hostcheck_facts *fac
 	else
 		hostcheck_tell(hc, HOSTCHECK_OK, "acs", NULL,
 			       "IOMMU groups are the hardware's own");
-	/* Four bytes of attributes, then the value: Documentation/filesystems/efivarfs.rst. */
+	/*
+	 * Four bytes of attributes, then the value:
+	 * Documentation/filesystems/efivarfs.rst.
+	 */
 	n = sysfs_read(secure, text, sizeof(text));
 	is_secure = n == 5 && text[4] == 1;
 	is_locked = sysfs_read(lockdown, text, sizeof(text)) > 0 &&

@@ -40,17 +40,26 @@ struct kmodconf;
 struct kmodconf *kmodconf_open(const char *release);
 void kmodconf_close(struct kmodconf *k);	/* NULL is allowed */
 
-/* Names of the modules that claim a modalias, with '_', sorted, without vfio's own, added. */
+/*
+ * Names of the modules that claim a modalias, with '_', sorted, without vfio's own,
+ * added.
+ */
 void kmodconf_claimants(struct kmodconf *k, const char *modalias, struct strlist *names);
 
 /* '-' and '_' are the same in all names. */
 bool kmodconf_is_builtin(struct kmodconf *k, const char *module);
 bool kmodconf_exists(struct kmodconf *k, const char *module);	/* as a file or built in */
-/* Kept from being loaded by its alias ("blacklist") or at all ("install MODULE /bin/false"). */
+/*
+ * Kept from being loaded by its alias ("blacklist") or at all ("install MODULE
+ * /bin/false").
+ */
 bool kmodconf_is_blacklisted(struct kmodconf *k, const char *module);
 /* Is before loaded before module: "softdep MODULE pre: BEFORE" in a modprobe.d file? */
 bool kmodconf_has_pre(struct kmodconf *k, const char *module, const char *before);
-/* Options in force for a module as one text ("ids=10de:2204 disable_vga=1"), allocated; NULL without any. */
+/*
+ * Options in force for a module as one text ("ids=10de:2204 disable_vga=1"), allocated;
+ * NULL without any.
+ */
 char *kmodconf_options(struct kmodconf *k, const char *module);
 
 /* One line of a modprobe.d, modules-load.d or /etc/modules file. */
@@ -66,7 +75,10 @@ struct kmodconf_line {
  * n = 0 without any.
  */
 struct kmodconf_line *kmodconf_lines(const char *word, size_t *n);
-/* The same for the modules to load at boot: modules-load.d, /etc/modules, initramfs-tools/modules. */
+/*
+ * The same for the modules to load at boot: modules-load.d, /etc/modules,
+ * initramfs-tools/modules.
+ */
 struct kmodconf_line *kmodconf_load_lines(size_t *n);
 void kmodconf_lines_free(struct kmodconf_line *lines, size_t n);
 

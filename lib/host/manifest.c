@@ -79,7 +79,8 @@ static int take_record(void *arg, char *const fields[], size_t n)
 	if (strcmp(kind, "version") == 0)
 		good = n == 2 && fields[1] && strcmp(fields[1], VERSION_LINE) == 0;
 	else if (strcmp(kind, "option") == 0)
-		good = n == 3 && fields[1] && take_option(&m->request, fields[1], fields[2]);
+		good = n == 3 && fields[1] &&
+		       take_option(&m->request, fields[1], fields[2]);
 	else if (strcmp(kind, "file") == 0)
 		good = n == 4 && take_file(m, fields);
 	else if (strcmp(kind, "cmdline") == 0)

@@ -50,7 +50,8 @@ static int check_ours(const struct hostfile *now, const struct hostfile *written
 static bool keep_others(const struct hostfile *now, const struct hostfile *written,
 			const struct hostfile *wanted, struct hostfile *kept)
 {
-	const char *place = written && now->data ? strstr(now->data, written->data) : NULL;
+	const char *place =
+		written && now->data ? strstr(now->data, written->data) : NULL;
 
 	if (!place || (place > now->data && place[-1] != '\n') ||
 	    strcmp(now->data, written->data) == 0)

@@ -82,7 +82,8 @@ void bind_records_keep(const char *path, const char *driver, struct bind_record 
  * Returns 0, or the first failure other than a function that is gone.
  */
 int bind_restore(const struct bind_record *recs, size_t n,
-		 void (*say_fn)(const struct pciaddr *addr, int err, void *arg), void *arg);
+		 void (*say_fn)(const struct pciaddr *addr, int err, void *arg),
+		 void *arg);
 
 /*
  * Is the function the host's own: a mounted disk (or swap, or a disk under

@@ -90,7 +90,9 @@ static size_t count_vfs(const struct topology *t, int fn)
 	return n ? n : t->fns[fn].numvfs > 0 ? (size_t)t->fns[fn].numvfs : 0;
 }
 
-/* Is a function that is hit below this bridge? Config space of all below goes through it. */
+/*
+ * Is a function that is hit below this bridge? Config space of all below goes through it.
+ */
 static bool leads_to_hit(const struct check *c, int bridge)
 {
 	for (int i = -1; (i = topology_next_below(c->t, bridge, i)) >= 0; )
@@ -314,7 +316,8 @@ char *guard_unknown_name(const char *list)
 		bool known = len == 3 && strncmp(p, "all", 3) == 0;
 
 		for (size_t i = 0; i < NAMES; i++)
-			known |= strlen(names[i]) == len && strncmp(p, names[i], len) == 0;
+			known |=
+				strlen(names[i]) == len && strncmp(p, names[i], len) == 0;
 		if (!known)
 			return xstrndup(p, len);
 		if (!p[len])

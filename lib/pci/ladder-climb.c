@@ -240,7 +240,10 @@ enum ladder_result ladder_climb(struct ladder *l, struct ladder_card *card,
 	*what = NULL;
 	if (rc < 0) {
 		*what = xasprintf("its state cannot be kept: %s", strerror(-rc));
-		/* Written, but perhaps not on disk: nothing was done that it could tell of. */
+		/*
+		 * Written, but perhaps not on disk: nothing was done that it could tell
+		 * of.
+		 */
 		if (!had_file)
 			snapshot_forget(&card->snap);
 		return LADDER_ERROR;

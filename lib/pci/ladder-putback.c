@@ -210,7 +210,9 @@ size_t ladder_put_back(struct ladder *l, struct snapshot *snap, bool is_heal, ch
 	int rc;
 
 	*what = NULL;
-	/* A write that hangs may hold the device's lock: reading it would hang us, too. */
+	/*
+	 * A write that hangs may hold the device's lock: reading it would hang us, too.
+	 */
 	for (size_t i = 0; i < snap->n && !l->is_hung; i++) {
 		const struct snapshot_fn *fn = &snap->fns[i];
 

@@ -138,7 +138,9 @@ enum snapshot_health ladder_wait(struct ladder *l, struct snapshot *snap, int64_
 	int pause = POLL_MIN;
 
 	*what = NULL;
-	/* Reading a device whose lock is held by a write that hangs would hang us, too. */
+	/*
+	 * Reading a device whose lock is held by a write that hangs would hang us, too.
+	 */
 	if (l->is_hung)
 		return SNAPSHOT_GONE;
 	for (;;) {

@@ -14,7 +14,10 @@ bool parentname_is_safe(const char *name)
 	       strcmp(name, "..") != 0;
 }
 
-/* "0000_82_00_0" with the separators that sysfs has in their places; NULL: too many parts. */
+/*
+ * "0000_82_00_0" with the separators that sysfs has in their places; NULL: too many
+ * parts.
+ */
 static char *respell(const char *text, const char *separators)
 {
 	char *out = xstrdup(text);

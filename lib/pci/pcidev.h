@@ -38,7 +38,8 @@ int pcidev_list(unsigned what, struct pcidev **devs, size_t *n);
 void pcidev_free(struct pcidev *devs, size_t n);
 
 /* Binary search in a sorted list; NULL when absent. */
-const struct pcidev *pcidev_find(const struct pcidev *devs, size_t n, const struct pciaddr *addr);
+const struct pcidev *pcidev_find(const struct pcidev *devs, size_t n,
+				 const struct pciaddr *addr);
 
 /* Read what is missing in one listed function. 0, -ENOENT (gone) or another -errno. */
 int pcidev_fill(struct pcidev *dev, unsigned what);

@@ -52,7 +52,9 @@ bool reset_is_safe_driver(const char *driver)
 	       strcmp(driver, "pcieport") == 0;
 }
 
-/* The list as it is now, allocated; NULL and *rc: -ENOENT, -EOPNOTSUPP or another -errno. */
+/*
+ * The list as it is now, allocated; NULL and *rc: -ENOENT, -EOPNOTSUPP or another -errno.
+ */
 static char *read_list(const struct pciaddr *addr, int *rc)
 {
 	_cleanup_free_ char *path = attribute(addr, "reset_method");
@@ -158,7 +160,8 @@ int reset_probe(struct timedwriter *w, const struct pciaddr *addr,
 			failed = m->err;
 	}
 	/* In a dry run the file says still what it said. */
-	rc = sysfs_dry_run ? write_list(w, addr, list) : reset_list_restore(w, addr, list);
+	rc = sysfs_dry_run ? write_list(w, addr, list)
+			   : reset_list_restore(w, addr, list);
 	if (rc == 0)
 		rc = failed;
 	if (rc < 0) {
@@ -176,7 +179,9 @@ static int reset_by_list(struct timedwriter *w, const struct pciaddr *addr)
 	int rc;
 	_cleanup_free_ char *list = read_list(addr, &rc);
 
-	/* After `default` the list is the truth: with nothing in it the write would fail. */
+	/*
+	 * After `default` the list is the truth: with nothing in it the write would fail.
+	 */
 	if (!sysfs_dry_run && list && !*list)
 		return -ENOTTY;
 	return write_attribute(w, addr, "reset", "1");
@@ -215,7 +220,9 @@ bool reset_has_subordinate(const struct pciaddr *bridge)
 	return has_attribute(bridge, "reset_subordinate");
 }
 
-/* The first function in a bridge's folder, or deeper, whose driver is not safe: -EBUSY. */
+/*
+ * The first function in a bridge's folder, or deeper, whose driver is not safe: -EBUSY.
+ */
 static int find_unsafe(const char *folder, struct pciaddr *who)
 {
 	_cleanup_free_ struct pciaddr *addrs = NULL;

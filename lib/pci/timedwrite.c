@@ -36,7 +36,9 @@ static int64_t now_us(void)
 	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
-/* Nothing of ours stays open in a child that may be there for ever, as a reader's pipe. */
+/*
+ * Nothing of ours stays open in a child that may be there for ever, as a reader's pipe.
+ */
 static void close_all_but(int keep)
 {
 	if (keep > 0)
@@ -119,8 +121,8 @@ static int serve(pid_t pid, unsigned limit, const struct outcome *o, pid_t *left
 }
 
 /* The write itself: its result, time and a child that is left. */
-static int write_in_child(const struct timedwriter *w, const char *path, const char *value,
-			  int64_t *us, pid_t *left)
+static int write_in_child(const struct timedwriter *w, const char *path,
+			  const char *value, int64_t *us, pid_t *left)
 {
 	struct outcome *o = mmap(NULL, sizeof(*o), PROT_READ | PROT_WRITE,
 				 MAP_SHARED | MAP_ANONYMOUS, -1, 0);

@@ -56,7 +56,8 @@ static bool is_companion(const struct topofn *fn, const struct topofn *display)
 		return true;
 	if (is_display(fn))
 		return false;
-	if (class == CLASS_AUDIO || class == CLASS_HD_AUDIO || class == CLASS_SERIAL_OTHER)
+	if (class == CLASS_AUDIO || class == CLASS_HD_AUDIO ||
+	    class == CLASS_SERIAL_OTHER)
 		return true;
 	return fn->dev.vendor == display->dev.vendor && base_of(fn) != BASE_DISK &&
 	       base_of(fn) != BASE_NETWORK;
@@ -150,7 +151,8 @@ static int outsider_below(const struct topology *t, int bridge, int top)
 			at = t->fns[at].parent;
 		if (t->fns[at].dev.is_vf)
 			at = topology_find(t, &t->fns[at].dev.physfn);
-		if (at < 0 || !pciaddr_same_slot(&t->fns[at].dev.addr, &t->fns[top].dev.addr))
+		if (at < 0 ||
+		    !pciaddr_same_slot(&t->fns[at].dev.addr, &t->fns[top].dev.addr))
 			return i;
 	}
 	return -1;

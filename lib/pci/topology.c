@@ -25,7 +25,9 @@ static int number_of(const struct topofn *fn, const char *name, int fallback)
 	return *end || v < INT_MIN || v > INT_MAX ? fallback : (int)v;
 }
 
-/* A read of config space would wake a function that sleeps so deep, or fail after long. */
+/*
+ * A read of config space would wake a function that sleeps so deep, or fail after long.
+ */
 static bool is_in_d3cold(const struct topofn *fn)
 {
 	_cleanup_free_ char *path = xasprintf("%s/power_state", fn->place);

@@ -283,7 +283,10 @@ static void build_guests(struct contention *c, const struct assignment *const *s
 		if (refused >= 0)
 			c->guests[refused].never_stop = true;
 	}
-	/* Stopped now, it would stay down: what it is given at its next start is not there. */
+	/*
+	 * Stopped now, it would stay down: what it is given at its next start is not
+	 * there.
+	 */
 	for (size_t i = 0; i < n; i++)
 		if (sorted[i]->state == ASSIGNMENT_RUNNING && !is_startable(sorted[i]))
 			c->guests[model_guest_find(c, sorted[i]->guest)].never_stop = true;

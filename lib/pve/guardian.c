@@ -84,8 +84,8 @@ static int begin_boot(const struct config *cfg, struct state_file *f)
 	return -ENOENT;
 }
 
-static int recover_dry(const struct restart_opts *o, const struct state_file *f, bool same_boot,
-		       struct restart_result *result)
+static int recover_dry(const struct restart_opts *o, const struct state_file *f,
+		       bool same_boot, struct restart_result *result)
 {
 	if (!same_boot && o->config->boot_restart == CONFIG_BOOT_NO)
 		return 0;
@@ -126,7 +126,8 @@ int guardian_recover(const struct restart_opts *opts, bool boot,
 	}
 	if (boot)
 		leftover_forget_drivers();
-	else if (leftover_drivers(opts->config, NULL, rc == 0 ? &f : NULL) < 0 && first == 0)
+	else if (leftover_drivers(opts->config, NULL, rc == 0 ? &f : NULL) < 0 &&
+		 first == 0)
 		first = -EAGAIN;
 	if (rc == 0) {
 		rc = restart_run(&f, &o, result);
@@ -178,10 +179,13 @@ static bool is_empty(const char *path)
 	return true;
 }
 
-/* Is there nothing left for us, or has another job, with its own guardian, taken it over? */
+/*
+ * Is there nothing left for us, or has another job, with its own guardian, taken it over?
+ */
 static bool is_settled(void)
 {
-	_cleanup_free_ char *journal = state_journal_path(), *drivers = state_drivers_dir();
+	_cleanup_free_ char *journal = state_journal_path(),
+			    *drivers = state_drivers_dir();
 	_cleanup_(state_done) struct state_file f = { 0 };
 	int rc = state_read(journal, &f);
 
@@ -195,7 +199,8 @@ static bool next_job_runs(pid_t worker)
 	uint64_t start;
 	pid_t pid;
 
-	return state_vzdump_worker(&pid, &start) == 0 && pid != worker && state_is_alive(pid, start);
+	return state_vzdump_worker(&pid, &start) == 0 && pid != worker &&
+	       state_is_alive(pid, start);
 }
 
 /* The package may be gone by now, and we the last one who knows of these files. */
@@ -248,8 +253,8 @@ static void watch(pid_t worker, const struct restart_opts *opts)
 }
 
 /* One look after the worker's end: true when there is no more for us to do. */
-static bool look_after(pid_t worker, struct restart_opts *o, int64_t ended, int64_t *until,
-		       struct restart_result *result, int *rc)
+static bool look_after(pid_t worker, struct restart_opts *o, int64_t ended,
+		       int64_t *until, struct restart_result *result, int *rc)
 {
 	/* the same order as in a job, whose hook runs under vzdump's lock */
 	_cleanup_close_ int vzdump = guardian_lock_vzdump(0);

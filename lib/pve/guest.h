@@ -26,7 +26,9 @@ bool guest_parse(const char *text, struct guest_id *id);
 bool guest_parse_vmid(const char *text, uint32_t *vmid);
 bool guest_parse_vmid_n(const char *text, size_t len, uint32_t *vmid);
 const char *guest_format(struct guest_id id, char buf[GUEST_STRLEN]);
-/* For qsort(3): by kind, then VMID. guest_compare_vmid: VMID, then kind, as vzdump goes. */
+/*
+ * For qsort(3): by kind, then VMID. guest_compare_vmid: VMID, then kind, as vzdump goes.
+ */
 int guest_compare(const void *a, const void *b);
 int guest_compare_vmid(const void *a, const void *b);
 

@@ -120,7 +120,8 @@ static int fail(const char *name, const char *what, int rc, const char *said)
 static void print_clear(const struct state_entry *e, const char *tool)
 {
 	/* whether it is the paused one only qm can tell, and only of this host */
-	if (guest_is_running(e->id, NULL, NULL) && (!root_is_host() || is_paused_kvm(e->id)))
+	if (guest_is_running(e->id, NULL, NULL) &&
+	    (!root_is_host() || is_paused_kvm(e->id)))
 		printf("qm stop %u --skiplock\n", e->id.vmid);
 	printf("%s unlock %u\n", tool, e->id.vmid);
 }
@@ -145,7 +146,10 @@ static int clear_guest(const struct state_entry *e, bool dry_run)
 		print_clear(e, strrchr(tool, '/') + 1);
 		return 0;
 	}
-	/* killed in the middle of its start, the kvm may yet come up: its reservation tells */
+	/*
+	 * killed in the middle of its start, the kvm may yet come up: its reservation
+	 * tells
+	 */
 	if (!guest_is_running(e->id, NULL, NULL))
 		leftover_wait(e->id, COME_UP_LIMIT);
 	if (is_paused_kvm(e->id)) {

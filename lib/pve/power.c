@@ -203,7 +203,10 @@ static void look(struct power_task *t)
 		if (t->result == -EINPROGRESS)
 			return;
 		t->ended = now;
-		/* systemd ended the unit, and all that systemd-run can tell is an exit status */
+		/*
+		 * systemd ended the unit, and all that systemd-run can tell is an exit
+		 * status
+		 */
 		if (t->result > 0 && !t->stop &&
 		    now - t->started >= (int64_t)t->limit * 1000)
 			t->result = -ETIMEDOUT;
@@ -283,7 +286,8 @@ void power_run(struct power_task *tasks, size_t n, unsigned parallel,
 		size_t n_live = 0, busy = 0;
 
 		for (size_t i = 0; i < n; i++)
-			busy += tasks[i].stage == POWER_RUNS || tasks[i].stage == POWER_SETTLES;
+			busy += tasks[i].stage == POWER_RUNS ||
+				tasks[i].stage == POWER_SETTLES;
 		for (size_t i = 0; i < n && busy < parallel; i++) {
 			if (tasks[i].stage != POWER_TODO)
 				continue;
@@ -297,7 +301,8 @@ void power_run(struct power_task *tasks, size_t n, unsigned parallel,
 		if (n_live)
 			spawn_serve(live, n_live, LOOK_EVERY);
 		else if (busy)
-			nanosleep(&(struct timespec){ .tv_nsec = LOOK_EVERY * 1000000L }, NULL);
+			nanosleep(&(struct timespec){ .tv_nsec = LOOK_EVERY * 1000000L },
+				  NULL);
 		for (size_t i = 0; i < n; i++) {
 			look(&tasks[i]);
 			if (tasks[i].stage != POWER_DONE)

@@ -15,7 +15,9 @@
 
 enum { PROC_MAX = 64 << 20 };
 
-/* State letter and start time out of /proc/PID/stat, whose name field may hold anything. */
+/*
+ * State letter and start time out of /proc/PID/stat, whose name field may hold anything.
+ */
 static bool proc_stat(pid_t pid, char *state, uint64_t *start_time)
 {
 	_cleanup_free_ char *path = root_path("/proc/%d/stat", (int)pid);

@@ -77,7 +77,8 @@ static bool unescape(char *s)
 
 	for (; *s; s++) {
 		if (*s == '\\') {
-			if (s[1] != 'x' || text_hex_digit(s[2]) < 0 || text_hex_digit(s[3]) < 0)
+			if (s[1] != 'x' || text_hex_digit(s[2]) < 0 ||
+			    text_hex_digit(s[3]) < 0)
 				return false;
 			*out++ = (char)(text_hex_digit(s[2]) << 4 | text_hex_digit(s[3]));
 			s += 3;

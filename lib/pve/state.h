@@ -19,7 +19,10 @@
 /* Holds all of it, mode 0700. */
 #define STATE_DIR	"/var/lib/pve-gpu-utils"
 
-/* Complete paths below root_dir(): /var/lib/pve-gpu-utils/{state,journal,drivers/}. Allocated. */
+/*
+ * Complete paths below root_dir(): /var/lib/pve-gpu-utils/{state,journal,drivers/}.
+ * Allocated.
+ */
 char *state_path(void);
 char *state_journal_path(void);
 char *state_drivers_dir(void);
@@ -56,7 +59,10 @@ struct state_file {
  * be read is still in *f, for telling the administrator), or another -errno.
  */
 int state_read(const char *path, struct state_file *f);
-/* Write it as a whole (atomicfile_write, mode 0600, its directory made 0700). 0 or -errno. */
+/*
+ * Write it as a whole (atomicfile_write, mode 0600, its directory made 0700). 0 or
+ * -errno.
+ */
 int state_write(const char *path, const struct state_file *f);
 void state_done(struct state_file *f);
 void state_entry_done(struct state_entry *e);
@@ -81,12 +87,21 @@ int state_lock(void);
  * 0, -EBADMSG (the journal that is there is damaged) or another -errno.
  */
 int state_journal_add(const struct state_entry *e);
-/* Take entries with this name (and this reason when not NULL) away; the last one takes the file along. 0 or -errno. */
+/*
+ * Take entries with this name (and this reason when not NULL) away; the last one takes
+ * the file along. 0 or -errno.
+ */
 int state_journal_remove(const char *name, const char *reason);
-/* Move a damaged journal to journal.bad (.bad2, … when taken). *to: allocated. 0 or -errno. */
+/*
+ * Move a damaged journal to journal.bad (.bad2, … when taken). *to: allocated. 0 or
+ * -errno.
+ */
 int state_journal_set_aside(char **to);
 
-/* The vzdump worker that runs now: pid and start time out of the UPID in /run/vzdump.pid. 0, -ENOENT or another -errno. */
+/*
+ * The vzdump worker that runs now: pid and start time out of the UPID in /run/vzdump.pid.
+ * 0, -ENOENT or another -errno.
+ */
 int state_vzdump_worker(pid_t *pid, uint64_t *start_time);
 /* Is the process with this pid and start time still alive (no zombie)? */
 bool state_is_alive(pid_t pid, uint64_t start_time);
