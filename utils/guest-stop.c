@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* guest-stop - stop guests gracefully and wait until their devices are free */
-#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <signal.h>
@@ -12,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/config.h"
+#include "base/configvalue.h"
 #include "base/msg.h"
 #include "base/root.h"
 #include "base/xalloc.h"
@@ -274,20 +274,6 @@ static int run(struct stop *s, char *const operands[], size_t n)
 	return s->code;
 }
 
-static bool parse_number(const char *text, unsigned long min, unsigned long max,
-			 unsigned *value)
-{
-	unsigned long v;
-	char *end;
-
-	errno = 0;
-	v = strtoul(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end || errno || v < min || v > max)
-		return false;
-	*value = (unsigned)v;
-	return true;
-}
-
 int main(int argc, char *argv[])
 {
 	static const struct option longopts[] = {
@@ -314,7 +300,8 @@ int main(int argc, char *argv[])
 		case 'n': s.dry_run = true; break;
 		case 'P':
 		case 't':
-			if (!parse_number(optarg, 1, c == 'P' ? 1000 : 86400, &value)) {
+			if (!configvalue_number(optarg, 1, c == 'P' ? 1000 : 86400,
+						&value)) {
 				say("-%c takes a number from 1 to %d: %s", c,
 				    c == 'P' ? 1000 : 86400, optarg);
 				return msg_usage_error();

@@ -11,6 +11,7 @@
 
 #include "base/cleanup.h"
 #include "base/config.h"
+#include "base/configvalue.h"
 #include "base/msg.h"
 #include "base/root.h"
 #include "base/xalloc.h"
@@ -49,20 +50,6 @@ static void usage(FILE *out)
 	      "      --recover          put right what a dead job left behind\n"
 	      "  -h, --help             print this help and exit\n"
 	      "  -V, --version          print the version and exit\n", out);
-}
-
-static bool parse_number(const char *text, unsigned long min, unsigned long max,
-			 unsigned *value)
-{
-	unsigned long v;
-	char *end;
-
-	errno = 0;
-	v = strtoul(text, &end, 10);
-	if (*text < '0' || *text > '9' || *end || errno || v < min || v > max)
-		return false;
-	*value = (unsigned)v;
-	return true;
 }
 
 static bool parse_policy(const char *text, enum config_restart *policy)
@@ -257,7 +244,7 @@ int main(int argc, char *argv[])
 		case OPT_NO_LOCK: no_lock = true; break;
 		case OPT_BOOT: mode = MODE_BOOT; modes++; break;
 		case OPT_GUARD:
-			if (!parse_number(optarg, 1, 1u << 22, &worker)) {
+			if (!configvalue_number(optarg, 1, 1u << 22, &worker)) {
 				say("no process number: %s", optarg);
 				return msg_usage_error();
 			}
@@ -267,8 +254,8 @@ int main(int argc, char *argv[])
 		case 'n': opts.dry_run = true; break;
 		case 'P':
 		case 't':
-			if (!parse_number(optarg, 1, c == 'P' ? 1000 : 86400,
-					  c == 'P' ? &opts.parallel : &opts.limit)) {
+			if (!configvalue_number(optarg, 1, c == 'P' ? 1000 : 86400,
+						c == 'P' ? &opts.parallel : &opts.limit)) {
 				say("-%c takes a number from 1 to %d: %s", c,
 				    c == 'P' ? 1000 : 86400, optarg);
 				return msg_usage_error();
