@@ -308,6 +308,8 @@ says '/dev/nvidia-uvm is not there: it is made first, if the driver can'
 for line in 'dev0: /dev/nvidia-uvm,mode=0666' 'dev2: /dev/nvidiactl,mode=0666'; do
 	grep -qxF "+$line" "$dir/out" || fail "-n leaves out what will be made: $line"
 done
+expect 0 lxc-gpu-mount -n --style mount --gpu none 200
+grep -qxF '+lxc.cgroup2.devices.allow: c 195:255 wr' "$dir/out" || fail '-n leaves out what has its number'
 
 # No root: 4.
 if command -v setpriv >/dev/null; then

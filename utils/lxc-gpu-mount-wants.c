@@ -241,7 +241,7 @@ static int judge_node(const struct job *j, const struct ctnode *node, bool *fit)
 		/* its module is not loaded for a look at what would be done */
 		say_warn("%s is not there: it is made first, if the driver can",
 			 node->path);
-		*fit = j->style == CTCONF_DEV;
+		*fit = j->style == CTCONF_DEV || node->has_number;
 		return 0;
 	}
 	if (!*fit) {
