@@ -111,4 +111,20 @@ expect 0 gpu-procs --help
 expect 0 gpu-procs --version
 expect 74 sh -c "gpu-procs -R '$root' >/dev/full"
 
+# On this host: a plain file of a node's name, in a mount namespace of somebody's own.
+if [ "$(id -u)" -eq 0 ] && unshare -m true 2>/dev/null; then
+	# shellcheck disable=SC2016 # the inner sh expands
+	unshare -m sh -c 'mount -t tmpfs none /dev && : >/dev/nvidia77 && exec 9</dev/nvidia77 && exec sleep 30' 2>/dev/null &
+	pid=$!
+	for _ in 1 2 3 4 5 6 7 8 9 10; do
+		[ "$(readlink "/proc/$pid/fd/9" 2>/dev/null)" != /dev/nvidia77 ] || break
+		sleep 1
+	done
+	rc=0
+	gpu-procs -o pid,nodes >"$dir/out" 2>"$dir/err" || rc=$?
+	! grep -qF /dev/nvidia77 "$dir/out" || fail "a plain file is taken for a GPU's node: $(cat "$dir/out")"
+	[ "$(readlink "/proc/$pid/fd/9" 2>/dev/null)" = /dev/nvidia77 ] || echo "(no mount namespace: the plain file was not tried)"
+	kill "$pid" 2>/dev/null || :
+fi
+
 exit $failed
