@@ -270,6 +270,9 @@ elif command -v setpriv >/dev/null && setpriv --reuid 65534 --clear-groups true 
 	cp "$program" "$dir/other/cuda-ckpt"
 	expect 77 setpriv --reuid 65534 --clear-groups "$dir/other/cuda-ckpt" suspend "$one"
 	says 'is of user 0: root is needed'
+	expect 77 setpriv --reuid 65534 --clear-groups "$dir/other/cuda-ckpt" suspend --tree $$
+	says 'processes of other users in the selection: '
+	[ "$(wc -l <"$dir/err")" -eq 2 ] || { fail "a line for each process of a tree"; cat "$dir/err" >&2; }
 	expect 1 setpriv --reuid 65534 --clear-groups "$dir/other/cuda-ckpt" --action lock --pid "$one"
 	untouched "another user's process"
 else

@@ -50,8 +50,9 @@ static bool is_left_out(const struct ckpt_opts *o, const struct cudaproc *p,
 	       fault == CUDAPROC_THREAD;
 }
 
-/* EX_OK, or an exit code, said. */
-static int add_process(const struct ckpt_opts *o, struct ckpt_procs *procs, pid_t pid)
+/* EX_OK, or an exit code, said, but for what is counted. */
+static int add_process(const struct ckpt_opts *o, struct ckpt_procs *procs, pid_t pid,
+		       size_t *n_foreign)
 {
 	struct cudaproc p;
 	enum cudaproc_fault fault;
@@ -78,12 +79,21 @@ static int add_process(const struct ckpt_opts *o, struct ckpt_procs *procs, pid_
 		procs->in_job |= p.in_job;
 		return EX_OK;
 	}
+	if (fault == CUDAPROC_FOREIGN && !ckpt_is_named(o, pid)) {
+		/* A selection may have hundreds. */
+		(*n_foreign)++;
+		cudaproc_done(&p);
+		return EX_NOPERM;
+	}
 	code = is_left_out(o, &p, fault) ? EX_OK : ckpt_say_fault(&p, fault);
 	cudaproc_done(&p);
 	return code;
 }
 
-/* The container, group or guest has a process? EX_OK, also when none was asked for; EX_NOINPUT, said. */
+/*
+ * Has the container, group or guest a process? EX_OK, also when none was asked for, or
+ * EX_NOINPUT, said.
+ */
 static int check_empty(const struct ckpt_opts *o)
 {
 	struct cudaselect alone = o->sel;
@@ -110,7 +120,7 @@ static int check_empty(const struct ckpt_opts *o)
 int ckpt_find(const struct ckpt_opts *o, struct ckpt_procs *procs)
 {
 	_cleanup_free_ pid_t *pids = NULL;
-	size_t n = 0;
+	size_t n = 0, n_foreign = 0;
 	int rc = cudaselect_list(&o->sel, &pids, &n), code = EX_OK;
 
 	*procs = (struct ckpt_procs){ 0 };
@@ -122,11 +132,13 @@ int ckpt_find(const struct ckpt_opts *o, struct ckpt_procs *procs)
 	if (n <= o->sel.n_pids)
 		code = check_empty(o);
 	for (size_t i = 0; i < n; i++) {
-		int one = add_process(o, procs, pids[i]);
+		int one = add_process(o, procs, pids[i], &n_foreign);
 
 		if (code == EX_OK)
 			code = one;
 	}
+	if (n_foreign)
+		say("processes of other users in the selection: %zu; root is needed", n_foreign);
 	if (code != EX_OK)
 		return code;
 	if (procs->n == 0) {
