@@ -142,13 +142,17 @@ static size_t find_id(const char *s, const char **kind, size_t *skip)
 	return (len == 32 || len == 64) && !is_word(s[len]) ? len : 0;
 }
 
-/* Six pairs of digits, or the eight of an EUI-64. */
+/* Six pairs of digits; an EUI-64, PXE's BOOTIF and InfiniBand have more of them. */
 static size_t find_mac(const char *s, const char **kind, size_t *skip)
 {
 	size_t pairs = 0, len;
 	char between = s[0] && s[1] ? s[2] : '\0';
 
-	(void)skip;
+	*kind = "mac";
+	if (strncmp(s, "enx", 3) == 0 || strncmp(s, "wlx", 3) == 0) {
+		*skip = 3;	/* udev's name of a USB adapter */
+		return hex_run(s + 3) == 12 && !is_word(s[15]) ? 12 : 0;
+	}
 	if (between != ':' && between != '-')
 		return 0;
 	for (;; pairs++) {
@@ -157,10 +161,9 @@ static size_t find_mac(const char *s, const char **kind, size_t *skip)
 		if (s[3 * pairs + 2] != between)
 			break;
 	}
-	*kind = "mac";
 	pairs++;
 	len = 3 * pairs - 1;
-	return (pairs == 6 || pairs == 8) && !is_word(s[len]) ? len : 0;
+	return pairs >= 6 && !is_word(s[len]) ? len : 0;
 }
 
 static size_t find_ipv4(const char *s, const char **kind, size_t *skip)
@@ -244,15 +247,23 @@ static size_t find_mail(const char *s, const char **kind, size_t *skip)
 	return len;
 }
 
-/* "serial=X", "Serial Number: X", "wwn-0xX". */
+/* "serial=X", "Serial Number: X", "by-id/X", "wwn-0xX", "eui.X". */
 static size_t find_serial(const char *s, const char **kind, size_t *skip)
 {
 	size_t at = 0, len = 0;
 
 	*kind = "serial";
+	if (strncmp(s, "by-id/", 6) == 0) {
+		*skip = 6;
+		return strcspn(s + 6, " \t,;/\"'");
+	}
 	if (strncasecmp(s, "wwn-0x", 6) == 0) {
 		*skip = 6;
 		return hex_run(s + 6);
+	}
+	if (strncasecmp(s, "eui.", 4) == 0) {
+		*skip = 4;
+		return hex_run(s + 4);
 	}
 	if (strncasecmp(s, "serial", 6) != 0)
 		return 0;
@@ -283,6 +294,24 @@ static const struct entry *find_name(const struct redactor *r, const char *s, si
 	return NULL;
 }
 
+/* What stands before a value, such as "serial of web: ": names in it are taken out, too. */
+static void put_label(const struct redactor *r, FILE *out, const char *s, size_t len)
+{
+	bool in_word = false;
+
+	for (size_t i = 0, n; i < len; i += n) {
+		const struct entry *e = in_word ? NULL : find_name(r, s + i, &n);
+
+		if (e && n <= len - i) {
+			fprintf(out, "%s-%u", e->kind, e->number);
+		} else {
+			n = 1;
+			fputc(s[i], out);
+		}
+		in_word = is_word(s[i + n - 1]);
+	}
+}
+
 /* What begins at s, a word's start: written with its label. Returns its length, or 0. */
 static size_t put_found(struct redactor *r, FILE *out, const char *s)
 {
@@ -302,7 +331,7 @@ static size_t put_found(struct redactor *r, FILE *out, const char *s)
 	}
 	if (!e)
 		return 0;
-	fwrite(s, 1, skip, out);
+	put_label(r, out, s, skip);
 	fprintf(out, "%s-%u", e->kind, e->number);
 	return skip + len;
 }

@@ -21,8 +21,8 @@ bool redactor_add(struct redactor *r, const char *kind, const char *name);
  * A line without them, allocated. Taken out as well: IPv4 and IPv6 addresses but the
  * unspecified one, loopback and net masks (ip-N), MAC addresses (mac-N), UUIDs but
  * those that Proxmox VE makes of a VMID (uuid-N), ids of 32 or 64 hexadecimal digits
- * (id-N), addresses of mail (mail-N), and what stands after "serial=" and the like
- * (serial-N). Equal texts get equal numbers as long as r lives.
+ * (id-N), addresses of mail (mail-N), and what stands after "serial=", "by-id/" and
+ * the like (serial-N). Equal texts get equal numbers as long as r lives.
  */
 char *redactor_line(struct redactor *r, const char *line);
 
