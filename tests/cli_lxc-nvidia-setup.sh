@@ -61,7 +61,7 @@ run 2 -n 200 201
 run 2 -n 200 -- 201
 run 2 200
 err_has '-R is for --check and -n'
-for id in 0 7 99 -5 +200 0200 200.5 abc 1x 1000000000 '200;id' '' lxc/ qemu/200 '200
+for id in 0 -5 +200 0200 200.5 abc 1x '200;id' '' lxc/ qemu/200 '200
 201'; do
 	run 2 -n -- "$id"
 done
@@ -92,7 +92,9 @@ run 0 --version
 grep -q '^lxc-nvidia-setup (pve-gpu-utils) [0-9]' "$tmp/out" || fail "--version"
 
 host 'container and host'
-run 3 -n 201
+for id in 7 99 201 1000000000 99999999999999999999; do
+	run 3 -n $id
+done
 run 3 --check 201
 echo 'ostype: alpine' >"$conf" && cp "$conf" "$tmp/conf"
 run 5 -n 200
@@ -163,6 +165,26 @@ for lib in libnvidia-ml libcuda; do
 done
 run 5 --check 200
 err_has 'side by side'
+
+host '--check: links that lead out of the container'
+mkdir -p "$tmp/out-of-it/x86_64-linux-gnu"
+for lib in libnvidia-ml libcuda; do
+	ln -s "$lib.so.550.54.14" "$tmp/out-of-it/x86_64-linux-gnu/$lib.so.1"
+done
+rm -r "${ct:?}/usr/lib"
+ln -s "$tmp/out-of-it" "$ct/usr/lib"
+run 5 --check 200
+rm "$ct/usr/lib"
+mkdir "$ct/usr/lib"
+ln -s "$tmp/out-of-it/x86_64-linux-gnu" "$ct/usr/lib/x86_64-linux-gnu"
+ln -s ../../../../../../../out-of-it/x86_64-linux-gnu "$ct/usr/lib64"
+run 5 --check 200
+err_has 'has no libraries of the NVIDIA driver'
+
+host '--check: names that are no versions'
+ln -s "$(printf 'libcuda.so.1.\0331m')" "$ct/$libs/libcuda.so.1"
+run 5 --check 200
+err_has 'has no libraries of the NVIDIA driver'
 
 host '--check: nothing to see'
 rm -r "${ct:?}/usr"

@@ -37,13 +37,15 @@ sim_sh "$SETUP"'
 	}
 	try 2 - ""
 	try 2 - "200 201"
-	for id in 0 99 -5 abc 1x 1000000000 "200;id"; do try 2 - "$id"; done
+	for id in 0 -5 abc 1x "200;id"; do try 2 - "$id"; done
 	for word in --gpu= --driver= --repo= --runfile= --driver=abc --repo=ftp://x/y --runfile=relative --sha256=12 \
 		--cuda=x --style=x --timeout=0 --timeout=x --no-such-option "--gpu=0;1" --runfile=http://x.example.org/a.run \
 		--repo-key=http://x.example.org/k "--repo=https://x y" --runfile=https://x/NVIDIA-Linux-x86_64-535.1.run \
 		--runfile=/no/such/file; do
 		try 2 - 200 "$word"
 	done
+	try 3 - 99
+	try 3 - 1000000000
 	try 3 - 300
 	try 3 - 100
 	try 4 - 203

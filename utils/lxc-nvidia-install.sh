@@ -55,10 +55,23 @@ in_container() { # SECONDS COMMAND...
 		DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a "$@"
 }
 
+# What a container prints is its root's to choose: so much of it is kept.
+capture() { # COMMAND...; $work/out gets the output
+	{
+		status=0
+		"$@" 2>&1 || status=$?
+		echo "$status" >"$work/rc"
+	} | {
+		head -c 1000000 >"$work/out"
+		cat >/dev/null
+	}
+	return "$(cat "$work/rc")"
+}
+
 # What a container says must not command a terminal: control characters, U+0080 to U+009F.
 show_output() {
 	LC_ALL=C tr -c '\n\t -~\200-\377' '?' <"$1" |
-		LC_ALL=C sed "s/$(printf '\302[\200-\237]')/??/g; s/^/lxc-nvidia-setup: | /" >&2
+		LC_ALL=C sed "s/$(printf '\302[\200-\237]')/??/g; s/^/lxc-nvidia-setup: | /" | tail -n "${2:-200}" >&2
 }
 
 matches() { # TEXT EXTENDED-REGEX; -z: lines of a longer text are not looked at one by one
@@ -71,10 +84,9 @@ step() { # TEXT SECONDS COMMAND...
 	shift
 	log "container $ctid: $text"
 	rc=0
-	in_container "$@" >"$work/out" 2>&1 || rc=$?
+	capture in_container "$@" || rc=$?
 	if [ "$rc" -ne 0 ]; then
-		tail -n 20 "$work/out" >"$work/tail"
-		show_output "$work/tail"
+		show_output "$work/out" 20
 		why="exit code $rc"
 		[ "$rc" -ne 124 ] || why="not done after $1 s"
 		fail "container $ctid: $text: failed ($why)"
@@ -181,9 +193,10 @@ installer_option() {
 run_installer() {
 	# What a run that was killed has left; there is never more than one.
 	in_container 60 sh -c 'rm -rf /var/tmp/lxc-nvidia-setup.*' >/dev/null 2>&1 || :
-	scratch=$(in_container 60 mktemp -d /var/tmp/lxc-nvidia-setup.XXXXXXXX 2>"$work/out") || scratch=''
+	capture in_container 60 mktemp -d /var/tmp/lxc-nvidia-setup.XXXXXXXX || :
+	scratch=$(head -c 200 "$work/out" | tr -d '\000')
 	matches "$scratch" '/var/tmp/lxc-nvidia-setup\.[A-Za-z0-9]+' || {
-		show_output "$work/out"
+		show_output "$work/out" 20
 		scratch=''
 		fail "container $ctid: no temporary folder could be made in it"
 	}
@@ -226,7 +239,8 @@ install_nvtop() {
 # Which distribution; Debian and Ubuntu, and what names one of them as its like.
 read_os() {
 	# shellcheck disable=SC2016,SC1091 # for the container's shell
-	os=$(in_container 60 sh -c '. /etc/os-release && echo "${ID:-} ${ID_LIKE:-} / ${VERSION_CODENAME:-}"' 2>/dev/null | LC_ALL=C tr -cd ' -~') || os=''
+	os=$(in_container 60 sh -c '. /etc/os-release && echo "${ID:-} ${ID_LIKE:-} / ${VERSION_CODENAME:-}"' 2>/dev/null |
+		head -c 200 | LC_ALL=C tr -cd ' -~') || os=''
 	case " ${os%/*} " in
 	*' debian '* | *' ubuntu '*) ;;
 	*) fail "container $ctid: is neither Debian nor Ubuntu (${os:-no /etc/os-release})" ;;

@@ -110,10 +110,23 @@ in_container() { # SECONDS COMMAND...
 		DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a "$@"
 }
 
+# What a container prints is its root's to choose: so much of it is kept.
+capture() { # COMMAND...; $work/out gets the output
+	{
+		status=0
+		"$@" 2>&1 || status=$?
+		echo "$status" >"$work/rc"
+	} | {
+		head -c 1000000 >"$work/out"
+		cat >/dev/null
+	}
+	return "$(cat "$work/rc")"
+}
+
 # What a container says must not command a terminal: control characters, U+0080 to U+009F.
 show_output() {
 	LC_ALL=C tr -c '\n\t -~\200-\377' '?' <"$1" |
-		LC_ALL=C sed "s/$(printf '\302[\200-\237]')/??/g; s/^/lxc-nvidia-setup: | /" >&2
+		LC_ALL=C sed "s/$(printf '\302[\200-\237]')/??/g; s/^/lxc-nvidia-setup: | /" | tail -n "${2:-200}" >&2
 }
 
 wait_for_state() { # STATE
@@ -267,7 +280,7 @@ matches() { # TEXT EXTENDED-REGEX; -z: lines of a longer text are not looked at 
 }
 
 validate_inputs() {
-	matches "$ctid" '[1-9][0-9]{2,8}' || wrong_use "$ctid: is no ID of a container (100 and up)"
+	matches "$ctid" '[1-9][0-9]*' || wrong_use "$ctid: is no ID of a container"
 	matches "$timeout" '[1-9][0-9]{0,4}' || wrong_use "--timeout=$timeout: is no number of seconds"
 	if [ -n "$root" ] && [ -z "$check$dry_run" ]; then
 		wrong_use "-R is for --check and -n: nothing is done to containers of another root"
@@ -309,6 +322,7 @@ validate_inputs() {
 
 check_container_exists() {
 	[ -n "$root" ] || [ "$(id -u)" -eq 0 ] || fail "$EX_HOST" "needs root"
+	matches "$ctid" '[0-9]{3,9}' || fail "$EX_NO_CONTAINER" "container $ctid: does not exist: IDs have three to nine digits"
 	if [ -n "$root" ]; then
 		[ -f "$root/etc/pve/lxc/$ctid.conf" ] || fail "$EX_NO_CONTAINER" "container $ctid: does not exist"
 		return
@@ -402,7 +416,8 @@ missing_parts() {
 	fi
 	[ "$cuda" != none ] || return 0
 	# shellcheck disable=SC2016 # a format of dpkg-query
-	if in_container 60 dpkg-query -W -f '${db:Status-Abbrev}' "cuda-toolkit-$cuda" 2>/dev/null | grep -q '^ii'; then
+	if in_container 60 dpkg-query -W -f '${db:Status-Abbrev}' "cuda-toolkit-$cuda" 2>/dev/null |
+		head -c 1000 | grep -q '^ii'; then
 		log "container $ctid: has cuda-toolkit-$cuda already"
 	else
 		parts="$parts cuda-toolkit-$cuda"
@@ -432,7 +447,7 @@ run_install() {
 }
 
 nvidia_smi_works() {
-	in_container 120 nvidia-smi >"$work/out" 2>&1 ||
+	capture in_container 120 nvidia-smi ||
 		{ [ "$GPU_ASSIGNMENT" = none ] && grep -q 'No devices were found' "$work/out"; }
 }
 

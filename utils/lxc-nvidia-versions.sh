@@ -29,10 +29,21 @@ container_root() {
 	[ -d "/proc/$pid/root/usr" ] && echo "/proc/$pid/root"
 }
 
+is_own() { # ROOT DIR
+	part=$2
+	while [ "$part" != "$1" ]; do
+		[ ! -L "$part" ] || return 1
+		part=${part%/*}
+	done
+	[ -d "$2" ]
+}
+
 # Versions of the driver's libraries, each once; by the links that programs load. A name
 # that is no version comes from whoever is root in there: it does not get out.
+# A folder that is a link may lead out of the container: it is none of its own.
 library_versions() { # ROOT
 	for dir in "$1"/usr/lib/*-linux-gnu "$1/usr/lib64" "$1/usr/lib"; do
+		is_own "$1" "$dir" || continue
 		for lib in libnvidia-ml libcuda; do
 			link=$(readlink "$dir/$lib.so.1") || link=''
 			case ${link##*.so.} in
@@ -41,17 +52,20 @@ library_versions() { # ROOT
 				continue
 				;;
 			esac
-			for file in "$dir/$lib.so."[0-9]*.[0-9]* "$dir/nvidia/current/$lib.so."[0-9]*.[0-9]*; do
+			sub=$dir/nvidia/current
+			is_own "$1" "$sub" || sub=$dir
+			for file in "$dir/$lib.so."[0-9]*.[0-9]* "$sub/$lib.so."[0-9]*.[0-9]*; do
 				if [ -e "$file" ] || [ -L "$file" ]; then
 					printf '%s\n' "${file##*.so.}"
 				fi
 			done
 		done
-	done | grep -Ex '[0-9]+(\.[0-9]+)+' | sort -u || :
+	done | { grep -Ex '[0-9]+(\.[0-9]+)+' || :; } | sort -u | head -n 20
 }
 
-has_nvidia_smi() {
+has_nvidia_smi() { # ROOT
 	for file in "$1/usr/bin/nvidia-smi" "$1/usr/local/bin/nvidia-smi"; do
+		is_own "$1" "${file%/*}" || continue
 		if [ -e "$file" ] || [ -L "$file" ]; then
 			return 0
 		fi

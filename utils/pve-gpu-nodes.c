@@ -21,9 +21,8 @@
 #include "base/sysfs.h"
 #include "base/xalloc.h"
 
-/* Documentation/admin-guide/devices.txt has NVIDIA's major; minors as nvidia-modprobe(1) uses them. */
-enum { NVIDIA_MAJOR = 195, MINOR_CTL = 255, MINOR_MODESET = 254 };
-enum { PROC_MAX = 1 << 20 };
+/* NVIDIA's major: Documentation/admin-guide/devices.txt; minors: nvidia-modprobe(1). */
+enum { NVIDIA_MAJOR = 195, MINOR_CTL = 255, MINOR_MODESET = 254, PROC_MAX = 1 << 20 };
 
 struct look {			/* owner and mode of new nodes */
 	unsigned uid, gid, mode;
@@ -60,17 +59,14 @@ static void fail(struct run *run, int status)
 static bool number_of(const char *text, const char *key, unsigned *value)
 {
 	size_t len = strlen(key);
-	const char *line = text;
 
-	while (line && *line) {
+	for (const char *line = text; line && *line;) {
 		if (strncmp(line, key, len) == 0 && line[len] == ':') {
 			const char *at = line + len + 1 + strspn(line + len + 1, " \t");
-			unsigned long n;
 			char *end;
+			unsigned long n = strtoul(at, &end, 10);
 
-			errno = 0;
-			n = strtoul(at, &end, 10);
-			if (end == at || *at == '-' || errno != 0 || n > UINT_MAX)
+			if (end == at || *at == '-' || n > UINT_MAX)
 				return false;
 			*value = (unsigned)n;
 			return true;
@@ -81,24 +77,16 @@ static bool number_of(const char *text, const char *key, unsigned *value)
 	return false;
 }
 
-static char *read_proc(const char *path)
-{
-	_cleanup_free_ char *full = root_path("%s", path);
-
-	return readfile_string(full, PROC_MAX);
-}
-
-/* Major of a character device in /proc/devices; false when no driver has registered it. */
+/* Major of a character device in /proc/devices; false when no driver has it. */
 static bool major_of(const char *devices, const char *name, unsigned *major)
 {
 	char word[64];
 	unsigned n;
-	int used;
 
 	for (const char *line = devices; line && *line;) {
 		if (strncmp(line, "Block devices:", strlen("Block devices:")) == 0)
 			return false;
-		if (sscanf(line, " %u %63s%n", &n, word, &used) == 2 && strcmp(word, name) == 0) {
+		if (sscanf(line, " %u %63s", &n, word) == 2 && strcmp(word, name) == 0) {
 			*major = n;
 			return true;
 		}
@@ -110,8 +98,10 @@ static bool major_of(const char *devices, const char *name, unsigned *major)
 
 static void read_devices(struct run *run)
 {
+	_cleanup_free_ char *path = root_path("/proc/devices");
+
 	free(run->devices);
-	run->devices = read_proc("/proc/devices");
+	run->devices = readfile_string(path, PROC_MAX);
 	if (!run->devices)
 		run->devices = xstrdup("");
 }
@@ -126,25 +116,25 @@ static bool card_without_driver(void)
 	struct dirent *e;
 
 	while (d && (e = readdir(d))) {
-		_cleanup_free_ char *vendor_path = xasprintf("%s/%s/vendor", dir, e->d_name);
-		_cleanup_free_ char *class_path = xasprintf("%s/%s/class", dir, e->d_name);
-		_cleanup_free_ char *driver_path = xasprintf("%s/%s/driver", dir, e->d_name);
+		_cleanup_free_ char *id = xasprintf("%s/%s/vendor", dir, e->d_name);
+		_cleanup_free_ char *kind = xasprintf("%s/%s/class", dir, e->d_name);
+		_cleanup_free_ char *driver = xasprintf("%s/%s/driver", dir, e->d_name);
 		uint64_t vendor, class;
 
-		if (e->d_name[0] == '.' || sysfs_read_u64(vendor_path, &vendor) < 0 ||
-		    sysfs_read_u64(class_path, &class) < 0)
+		if (e->d_name[0] == '.' || sysfs_read_u64(id, &vendor) < 0 ||
+		    sysfs_read_u64(kind, &class) < 0)
 			continue;
-		if (vendor == 0x10de && class >> 16 == 0x03 && access(driver_path, F_OK) < 0)
+		if (vendor == 0x10de && class >> 16 == 0x03 && access(driver, F_OK) < 0)
 			return true;
 	}
 	return false;
 }
 
-static bool driver_is_loaded(void)
+static bool is_there(const char *path)
 {
-	_cleanup_free_ char *path = root_path("/proc/driver/nvidia/gpus");
+	_cleanup_free_ char *full = root_path("%s", path);
 
-	return access(path, F_OK) == 0;
+	return access(full, F_OK) == 0;
 }
 
 /* udev loads the driver beside us: until it has, or every card has another one. */
@@ -182,7 +172,8 @@ static void load_uvm(struct run *run)
 /* /proc/driver/nvidia/params: what the driver's options say of its device files. */
 static void read_params(struct run *run)
 {
-	_cleanup_free_ char *params = read_proc("/proc/driver/nvidia/params");
+	_cleanup_free_ char *path = root_path("/proc/driver/nvidia/params");
+	_cleanup_free_ char *params = readfile_string(path, PROC_MAX);
 	unsigned modify = 1;
 
 	run->look = (struct look){ .uid = 0, .gid = 0, .mode = 0666 };
@@ -197,7 +188,7 @@ static void read_params(struct run *run)
 
 /* ---- the nodes ---- */
 
-/* Beside path and renamed over it: a node is there with its owner and mode, or it is not. */
+/* Beside path and renamed over it: there with its owner and mode, or not there. */
 static int make_node(const char *path, dev_t dev, const struct look *look)
 {
 	unsigned random;
@@ -256,24 +247,17 @@ static void gpu_nodes(struct run *run)
 
 	while (d && (e = readdir(d))) {
 		_cleanup_free_ char *path = xasprintf("%s/%s/information", dir, e->d_name);
-		_cleanup_free_ char *text = e->d_name[0] == '.' ? NULL : readfile_string(path, PROC_MAX);
+		_cleanup_free_ char *text = readfile_string(path, PROC_MAX);
 		char name[32];
 		unsigned minor;
 
-		if (!text || !number_of(text, "Device Minor", &minor) || minor >= MINOR_MODESET)
+		if (e->d_name[0] == '.' || !text ||
+		    !number_of(text, "Device Minor", &minor) || minor >= MINOR_MODESET)
 			continue;
 		snprintf(name, sizeof(name), "nvidia%u", minor);
 		want_node(run, name, NVIDIA_MAJOR, minor, &run->look);
 	}
 	want_node(run, "nvidiactl", NVIDIA_MAJOR, MINOR_CTL, &run->look);
-}
-
-static void modeset_node(struct run *run)
-{
-	_cleanup_free_ char *module = root_path("/sys/module/nvidia_modeset");
-
-	if (access(module, F_OK) == 0)
-		want_node(run, "nvidia-modeset", NVIDIA_MAJOR, MINOR_MODESET, &run->look);
 }
 
 static void uvm_nodes(struct run *run)
@@ -283,7 +267,7 @@ static void uvm_nodes(struct run *run)
 	if (!major_of(run->devices, "nvidia-uvm", &major)) {
 		if (run->dry_run)
 			return;
-		say("nvidia-uvm: not in /proc/devices: the module could not be loaded, and without it there is no CUDA (modprobe nvidia-uvm says why)");
+		say("nvidia-uvm is not loaded, and without it there is no CUDA: 'modprobe nvidia-uvm' says why");
 		fail(run, EX_UNAVAILABLE);
 		return;
 	}
@@ -350,13 +334,15 @@ static void make_nodes(struct run *run)
 
 	read_params(run);
 	if (!run->modify) {
-		say_warn("the driver is told to leave device files alone (NVreg_ModifyDeviceFiles=0): none made");
+		say_warn("none made: the driver's NVreg_ModifyDeviceFiles=0 forbids it");
 		return;
 	}
 	gpu_nodes(run);
-	modeset_node(run);
+	if (is_there("/sys/module/nvidia_modeset"))
+		want_node(run, "nvidia-modeset", NVIDIA_MAJOR, MINOR_MODESET, &run->look);
 	uvm_nodes(run);
-	if (access(caps, F_OK) == 0 && major_of(run->devices, "nvidia-caps", &major) && caps_folder(run))
+	if (access(caps, F_OK) == 0 && major_of(run->devices, "nvidia-caps", &major) &&
+	    caps_folder(run))
 		cap_nodes(run, caps, major);
 }
 
@@ -398,11 +384,10 @@ int main(int argc, char **argv)
 		return EX_NOPERM;
 	}
 	wait_for_driver(wait);
-	if (!driver_is_loaded()) {
+	if (!is_there("/proc/driver/nvidia/gpus")) {
 		say_info("the NVIDIA driver is not loaded: nothing to do");
 		return EX_OK;
 	}
-	/* Modes are the driver's, not the umask's. */
 	umask(0022);
 	read_devices(&run);
 	load_uvm(&run);
