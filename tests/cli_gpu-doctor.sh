@@ -119,6 +119,7 @@ fault "never set up"
 vfio-setup -R "$r" undo -q >"$tmp/out" 2>&1 || fail "undo: $(cat "$tmp/out")"
 doctor 1
 has '  todo  claim: 0000:05:00.0' '        # vfio-setup apply -g 0000:05:00.0'
+[ "$(grep -cF 'takes effect at the next boot' "$tmp/out")" -eq 1 ] || fail "the next boot, not once: $(cat "$tmp/out")"
 
 fault "no answer"
 printf '\377\377\377\377\377\377\377\377' >"$gpu/config"
@@ -252,25 +253,38 @@ args: -vnc :1,password=hunter2
 net0: virtio=BC:24:11:2E:C5:01,bridge=vmbr0
 smbios1: uuid=$secret
 hostpci2: 0000:0c:00.0,romfile=desktop.rom
+hostpci3: mapping=card-of-erika
+hookscript: nfs-tank:snippets/hermes-192.168.7.20.sh
+dev0: /dev/serial/by-id/usb-FTDI_A50285BI-if00
+lxc.mount.entry: /srv/moonshot srv none bind
+[before-merger]
+hostpci0: 0000:05:00.0
 END
+mkdir -p "$pve/mapping"
+printf 'card-of-erika\n\tmap id=8086:56a0,node=pve,path=0000:05:00.0\n' >"$pve/mapping/pci.cfg"
+printf 'nfs: nfs-tank\n\tserver 192.168.7.9\n' >>"$pve/storage.cfg"
+printf 'user:carla@pve:1:0:Carla:Z:carla@acme.example::\npool:bigbank:::\n' >"$pve/user.cfg"
 mkdir -p "$pve/nodes/hermes/lxc"
 printf 'hostname: payroll-db\nlxc.environment: TOKEN=hunter2\n' >"$pve/nodes/hermes/lxc/300.conf"
-printf 'vzdump: nightly\n\tall 1\n\tmailto boss@acme.example\n\tnode hermes\n\tcomment for payroll-db\n' >"$pve/jobs.cfg"
+printf 'vzdump: weekly-merkur\n\tpool bigbank\n\tmailto boss@acme.example\n\tnode hermes\n\tcomment for payroll-db\n' >"$pve/jobs.cfg"
 printf '127.0.0.1 localhost\n192.168.7.20 hermes.acme.example hermes # payroll-db.acme.example\n' >"$r/etc/hosts"
 printf 'search acme.example lan.acme.example\nnameserver 192.168.7.1\n' >"$r/etc/resolv.conf"
-printf 'options vfio-pci ids=8086:56a0 # ask hermes, 192.168.7.20\n' >"$r/etc/modprobe.d/local.conf"
-echo "root=UUID=$secret ip=192.168.7.20::192.168.7.1:255.255.255.0:hermes:eno1" >"$r/etc/kernel/cmdline"
+printf 'options vfio-pci ids=8086:56a0 # ask Zaphod\ninstall evil /bin/sh -c token123\n' >"$r/etc/modprobe.d/local.conf"
+echo "root=UUID=$secret quiet intel_iommu=on rd.iscsi.password=hunter2 x=\"a hunter2\" ip=192.168.7.20::192.168.7.1:255.255.255.0:hermes:eno1" >"$r/etc/kernel/cmdline"
+mkdir -p "$r/etc/default"
+printf 'GRUB_CMDLINE_LINUX="quiet iommu=pt x=\\"a hunter2\\" ip=192.168.7.20"\n' >>"$r/etc/default/grub"
 doctor 1 -q --bundle "$tmp/report.txt"
 [ "$(stat -c %a "$tmp/report.txt")" = 600 ] || fail "mode $(stat -c %a "$tmp/report.txt")"
-for word in hunter2 hermes acme payroll boss desktop "$secret" 192.168.7 1234567 BC:24:11; do
+for word in hunter2 Zaphod token123 erika nfs-tank A50285BI moonshot merger merkur carla bigbank hermes acme payroll boss desktop "$secret" 192.168.7 1234567 BC:24:11; do
 	! grep -qi -e "$word" "$tmp/report.txt" || fail "the bundle tells $word: $(grep -i -e "$word" "$tmp/report.txt")"
 done
 for text in '==> report' '  fail  qemu/100 hostpci2' '==> /etc/pve/local/qemu-server/100.conf' 'hostpci0: 0000:05:00.0,pcie=1' \
-	'==> pve-hostpci-ls' 'romfile=guest-' 'root=UUID=uuid-1 ip=ip-1::ip-2:255.255.255.0:host-' '==> gpu-ls --tree' 'node host-'; do
+	'==> pve-hostpci-ls' 'romfile=guest-' 'root=... quiet intel_iommu=on rd.iscsi.password=... x=... ip=...' 'GRUB_CMDLINE_LINUX="quiet iommu=pt x=... ip=..."' '[snapshot]' 'mapping=mapping-1' 'pool pool-1' 'options vfio-pci ids=8086:56a0' '==> gpu-ls --tree' 'node host-'; do
 	grep -qF -e "$text" "$tmp/report.txt" || fail "not in the bundle: $text"
 done
 # One name, one number.
-[ "$(grep -o 'ids=8086:56a0 # ask host-[0-9]*, ip-1' "$tmp/report.txt" | wc -l)" -eq 1 ] || fail "numbers differ"
+host=$(sed -n 's/.*snippets\/\(host-[0-9]*\)-ip-[0-9]*\.sh.*/\1/p' "$tmp/report.txt" | head -n 1)
+grep -qF "node ${host:-none}" "$tmp/report.txt" || fail "numbers differ: $(grep -F host- "$tmp/report.txt")"
 doctor 1 -q --bundle=-
 grep -qF '==> report' "$tmp/out" || fail "no bundle on standard output"
 set -- "$tmp"/report.txt*

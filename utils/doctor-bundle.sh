@@ -24,9 +24,18 @@ trap '[ -z "$new" ] || rm -f "$new"' EXIT
 
 # --- whose names are to go -----------------------------------------------------
 
+# Section heads of a file: heads KIND PATH
+heads() {
+	sed -n "s/^[a-z-]*:[[:space:]]*\([^[:space:]]\)/$1\t\1/p; s/^\([A-Za-z0-9_-]*\)\$/$1\t\1/p" "$root$2" 2>/dev/null || :
+}
+
 names() {
 	sed -n 's/^\(name\|hostname\):[[:space:]]*/guest\t/p' "$root"/etc/pve/nodes/*/qemu-server/*.conf \
 		"$root"/etc/pve/nodes/*/lxc/*.conf 2>/dev/null || :
+	heads mapping /etc/pve/mapping/pci.cfg
+	heads job /etc/pve/jobs.cfg
+	heads storage /etc/pve/storage.cfg
+	sed -n 's/^user:\([^:@]*\)@.*/user\t\1/p; s/^pool:\([^:]*\):.*/pool\t\1/p' "$root/etc/pve/user.cfg" 2>/dev/null || :
 	for node in "$root"/etc/pve/nodes/*; do
 		printf 'host\t%s\n' "${node##*/}"
 	done
@@ -72,11 +81,34 @@ run() {
 	done
 	echo "not installed"
 }
-# Lines of a file that match, without control characters.
+# Lines of a file that match.
 lines() { # PATH REGEX
 	[ -f "$root$1" ] || return 0
 	title "$1"
-	{ grep -aE "$2" "$root$1" || :; } | tr -d '\000-\010\013-\037\177'
+	grep -aE "$2" "$root$1" || :
+}
+
+# A kernel's command line: of words that are not about devices the name alone.
+kernel_words() {
+	awk '{
+		line = $0
+		out = ""
+		if (match(line, /^GRUB_CMDLINE[A-Z_]*=["\047]?/)) {
+			out = substr(line, 1, RLENGTH)
+			line = substr(line, RLENGTH + 1)
+			gsub(/\\"[^"]*"/, "...", line)
+		}
+		while (match(line, /[A-Za-z0-9_.-]+=("[^"]*"|[^ \t"\047]+)/)) {
+			word = substr(line, RSTART, RLENGTH)
+			key = word
+			sub(/=.*/, "", key)
+			if (key !~ /iommu|vfio|pci|video|blacklist|nvidia|nouveau|amdgpu|radeon|^i915|^xe\.|^kvm|efifb|sysfb|hugepage|^console$|^BOOT_IMAGE$/)
+				word = key "=..."
+			out = out substr(line, 1, RSTART - 1) word
+			line = substr(line, RSTART + RLENGTH)
+		}
+		print out line
+	}'
 }
 
 collect() {
@@ -84,7 +116,7 @@ collect() {
 	echo "Read it before you send it."
 	part report report
 	lines /proc/version .
-	lines /proc/cmdline .
+	lines /proc/cmdline . | kernel_words
 	lines /etc/debian_version .
 	part "gpu-ls" gpus
 	run gpu-ls --tree
@@ -99,17 +131,19 @@ collect() {
 	part "mdev-ls --types" types
 	part "mdev-ls --check" mdev-check
 	for conf in "$root"/etc/pve/local/qemu-server/*.conf "$root"/etc/pve/local/lxc/*.conf; do
-		# An args line or an environment may hold a password.
-		lines "${conf#"$root"}" '^(\[|bios|dev[0-9]|hookscript|hostname|hostpci|lock|lxc\.(cgroup|idmap|mount\.entry)|machine|name|onboot|ostype|startup|template|unprivileged)'
+		# An args line or an environment may hold a password, a mount the name of a customer.
+		lines "${conf#"$root"}" '^(\[|bios|dev[0-9]+:.*/dev/(dri|kfd|nvidia)|hookscript|hostname|hostpci|lock|lxc\.(cgroup2?\.devices|idmap)|lxc\.mount\.entry[ :=]+/dev/(dri|kfd|nvidia)|machine|name|onboot|ostype|startup|template|unprivileged)' |
+			sed -E '/^\[(PENDING|pve:pending)\]/I!s/^\[.*/[snapshot]/'
 	done
 	lines /etc/pve/mapping/pci.cfg '^([^#[:space:]]|[[:space:]]+(map|mdev)[[:space:]])'
 	lines /etc/pve/jobs.cfg '^([^#[:space:]]|[[:space:]]+(all|enabled|exclude|mode|node|pool|schedule|script|vmid)[[:space:]])'
 	lines /etc/vzdump.conf '^(mode|script|hookscript|# pve-gpu-hooks)'
-	lines /etc/pve-gpu-utils/pve-gpu-utils.conf '^[^#;]'
-	lines /etc/kernel/cmdline .
-	lines /etc/default/grub '^GRUB_CMDLINE'
+	lines /etc/pve-gpu-utils/pve-gpu-utils.conf '^[^#;]' | sed 's/[[:space:]][#;].*//'
+	lines /etc/kernel/cmdline . | kernel_words
+	lines /etc/default/grub '^GRUB_CMDLINE' | kernel_words
 	for conf in "$root"/etc/modprobe.d/*.conf; do
-		lines "${conf#"$root"}" '^[[:space:]]*(blacklist|install|options|softdep)[[:space:]]'
+		lines "${conf#"$root"}" '^[[:space:]]*((blacklist|options|softdep)[[:space:]]|install[[:space:]]+[[:alnum:]_-]+[[:space:]]+(/usr)?/bin/(false|true)$)' |
+			sed 's/#.*//'
 	done
 	lines /var/lib/pve-gpu-utils/journal .
 	lines /var/lib/pve-gpu-utils/vfio-setup/manifest .
@@ -130,7 +164,7 @@ collect() {
 	exit 73
 }
 names >"$dir/names"
-collect >"$dir/bundle" 2>&1
+collect 2>&1 | tr -d '\000-\010\013-\037\177' >"$dir/bundle"
 if [ "$file" = - ]; then
 	exec "$redact" "$dir/names" <"$dir/bundle"
 fi

@@ -15,7 +15,8 @@ static void usage(FILE *out)
 	fputs("Usage: doctor-redact NAMES\n"
 	      "Copy standard input to standard output without names, addresses and serial\n"
 	      "numbers. A part of gpu-doctor(8).\n\n"
-	      "NAMES is a file of lines KIND<TAB>NAME; KIND is guest, host, domain or user.\n\n"
+	      "NAMES is a file of lines KIND<TAB>NAME; KIND is guest, host, domain,\n"
+	      "user, job, mapping, pool or storage.\n\n"
 	      "  -h, --help     print this help and exit\n"
 	      "  -V, --version  print the version and exit\n", out);
 }
@@ -32,7 +33,10 @@ static ssize_t next_line(char **line, size_t *room, FILE *in)
 
 static int read_names(struct redactor *r, const char *path)
 {
-	static const char *const kinds[] = { "guest", "host", "domain", "user" };
+	static const char *const kinds[] = {
+		"guest", "host", "domain", "user",
+		"job", "mapping", "pool", "storage",
+	};
 	_cleanup_fclose_ FILE *in = fopen(path, "re");
 	_cleanup_free_ char *line = NULL;
 	size_t room = 0;

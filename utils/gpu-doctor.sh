@@ -120,11 +120,13 @@ look_at_host() {
 	take_checks host setup guests
 	# What "vfio-setup apply" is to do, it does for these cards.
 	awk -F '\t' -v OFS='\t' -v apply="vfio-setup apply$cards" '
-		$1 == "host" && $2 == "todo" && $4 ~ /^(-|vfio-setup apply.*)$/ {
+		{ ours = $1 == "host" && $2 == "todo" && $4 ~ /^(-|vfio-setup apply.*)$/ }
+		FNR == NR { boots += ours && $4 ~ /reboot/; next }
+		ours {
 			$5 = apply
-			$4 = $4 ~ /reboot/ ? "then reboot" : "-"
+			$4 = boots ? "takes effect at the next boot" : "-"
 		}
-		{ print }' "$dir/findings" >"$dir/findings.new"
+		{ print }' "$dir/findings" "$dir/findings" >"$dir/findings.new"
 	mv "$dir/findings.new" "$dir/findings"
 }
 
@@ -148,6 +150,7 @@ group_mates() {
 }
 
 look_at_gpus() {
+	free=' '
 	[ -s "$dir/gpus" ] || found gpus note "this host has no GPU"
 	while IFS=$tab read -r addr _ id name driver group reset _; do
 		[ "$name" != - ] || name=$id
@@ -162,6 +165,9 @@ look_at_gpus() {
 			found gpus warn "$addr shares its IOMMU group $group with ${mates% }" "a guest that gets the one takes the other from the host; put the card into another slot" "gpu-ls --tree $addr"
 		elif [ "$driver" = vfio-pci ] && ! grep -qF "$tab${addr%.*}" "$dir/qemu" &&
 			! grep -qsF "${addr%.*}" "$root/var/lib/pve-gpu-utils/vfio-setup/manifest"; then
+			# vfio-bind takes the whole group: say it once.
+			case $free in *" $group "*) continue ;; esac
+			[ "$group" = - ] || free="$free$group "
 			found gpus note "$addr $name is on vfio-pci, and no guest is given it" - "vfio-bind --to host $addr"
 		else
 			found gpus ok "$text"
@@ -259,8 +265,10 @@ report() {
 					if (!shown++) print title[name]
 					printf "  %-5s %s\n", level, field[name, n, 3]
 					why = field[name, n, 4]
-					if (why != "-" && why != field[name, n + 1, 4]) printf "        %s\n", why
 					do_it = field[name, n, 5]
+					# What is said of a command stands with it.
+					later = do_it != "-" && n != last[name, do_it] && why == field[name, last[name, do_it], 4]
+					if (why != "-" && why != field[name, n + 1, 4] && !later) printf "        %s\n", why
 					if (do_it != "-" && n == last[name, do_it]) printf "        # %s\n", do_it
 				}
 				if (mode != "-q" && mode != "-v" && well)
