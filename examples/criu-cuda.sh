@@ -42,11 +42,15 @@ dump() {
 	esac
 	(umask 077 && mkdir -p "$dir") || exit 73
 
-	"$ckpt" suspend --record "$dir/cuda-ckpt.record" --tree "$pid" || exit
 	# Whatever happens from here on, what is left of the job is to run.
 	trap '"$ckpt" resume --tree "$pid" || :' EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM HUP
+	"$ckpt" suspend --record "$dir/cuda-ckpt.record" --tree "$pid" || {
+		rc=$?
+		trap - EXIT	# it has taken back what it did
+		exit "$rc"
+	}
 	rc=0
 	"$criu" dump --tree "$pid" --images-dir "$dir" --libdir "$dir" ${keep:+"$keep"} "$@" || rc=$?
 	[ "$rc" -eq 0 ] || die "CRIU could not dump process $pid (see its log in $dir); the job runs on"
@@ -70,6 +74,8 @@ restore() {
 	shift
 	[ -e "$dir/inventory.img" ] || die "$dir: no images of CRIU's there" 66
 	rm -f "$dir/restored.pid"
+	# A job that is there has to be resumed, or ended.
+	trap '' INT TERM HUP
 	"$criu" restore --images-dir "$dir" --libdir "$dir" --restore-detached --pidfile "$dir/restored.pid" "$@" ||
 		die "CRIU could not restore the job (see its log in $dir)"
 	pid=$(cat "$dir/restored.pid")

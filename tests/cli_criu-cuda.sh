@@ -15,6 +15,7 @@ fail() { echo "FAIL: $*" >&2; failed=1; }
 cat >"$dir/cuda-ckpt" <<'CKPT'
 #!/bin/sh
 echo "cuda-ckpt $*" >>"$LOG"
+[ ! -e "$FAKE/slow-$1" ] || { : >"$FAKE/inside"; sleep 1; }
 [ ! -e "$FAKE/fail-$1" ] || exit 69
 CKPT
 cat >"$dir/criu" <<'CRIU'
@@ -52,7 +53,7 @@ logged() { # NAME
 	sed "s|$dir/images|IMAGES|g" "$dir/log" | diff -u "$dir/want" - >&2 || fail "$1: calls"
 }
 fresh() {
-	rm -rf "$dir/images" "$dir"/fail-* "$dir/slow" "$dir/inside" "$dir/child"
+	rm -rf "$dir/images" "$dir"/fail-* "$dir"/slow* "$dir/inside" "$dir/child"
 	: >"$dir/log"
 }
 
@@ -104,20 +105,22 @@ fresh
 run 1 dump 4711 "$dir/images"
 [ "$(tail -n 1 "$dir/log")" = 'cuda-ckpt resume --tree 4711' ] || fail "a dump that failed is not taken back"
 grep -q 'the job runs on' "$dir/err" || fail "a dump that failed: nothing is said"
-fresh
-: >"$dir/slow"
-env CUDA_CKPT="$dir/cuda-ckpt" CRIU="$dir/criu" FAKE="$dir" LOG="$dir/log" \
-	sh "$src/../examples/criu-cuda.sh" dump -k 4711 "$dir/images" >/dev/null 2>&1 </dev/null &
-pid=$!
-for _ in $(seq 100); do
-	[ ! -e "$dir/inside" ] || break
-	sleep 0.05
+for slow in slow slow-suspend; do
+	fresh
+	: >"$dir/$slow"
+	env CUDA_CKPT="$dir/cuda-ckpt" CRIU="$dir/criu" FAKE="$dir" LOG="$dir/log" \
+		sh "$src/../examples/criu-cuda.sh" dump -k 4711 "$dir/images" >/dev/null 2>&1 </dev/null &
+	pid=$!
+	for _ in $(seq 100); do
+		[ ! -e "$dir/inside" ] || break
+		sleep 0.05
+	done
+	kill $pid
+	rc=0
+	wait $pid || rc=$?
+	[ "$rc" -eq 143 ] || fail "SIGTERM: exit status $rc"
+	[ "$(grep -c 'cuda-ckpt resume --tree 4711' "$dir/log")" = 1 ] || fail "SIGTERM, $slow: not taken back, or twice"
 done
-kill $pid
-rc=0
-wait $pid || rc=$?
-[ "$rc" -eq 143 ] || fail "SIGTERM: exit status $rc"
-[ "$(grep -c 'cuda-ckpt resume --tree 4711' "$dir/log")" = 1 ] || fail "SIGTERM: not taken back, or twice"
 
 # A job that could not be resumed is ended, with all of its tree.
 fresh

@@ -351,6 +351,9 @@ extra=CUDA_RUNC_TIMEOUT=250
 fresh running
 expect 0 checkpoint --image-path "$dir/image" c1
 grep -q "^cuda-ckpt suspend -q --timeout 250 --record $dir/image/cuda-ckpt.record -- 4711 4712\$" "$fake/log" || fail "CUDA_RUNC_TIMEOUT"
+fresh running
+expect 0 checkpoint --leave-running --image-path "$dir/image" c1
+grep -q '^cuda-ckpt resume -q --timeout 250 -- 4711 4712$' "$fake/log" || fail "CUDA_RUNC_TIMEOUT of the resume"
 extra=
 
 # Without CUDA it is the runtime's call and nothing else.

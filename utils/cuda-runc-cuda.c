@@ -209,19 +209,25 @@ static int run(const char *verb, const char *const options[][2], const struct cu
 	return -1;
 }
 
+/* How long calls under way may take; NULL for cuda-ckpt's own. */
+static const char *timeout(void)
+{
+	const char *ms = getenv("CUDA_RUNC_TIMEOUT");
+
+	return ms && *ms ? ms : NULL;
+}
+
 int cuda_suspend(const struct cudaset *set, const char *record, char **why)
 {
-	const char *timeout = getenv("CUDA_RUNC_TIMEOUT");
-
 	return run("suspend", (const char *const[][2]){
-		{ "--timeout", timeout && *timeout ? timeout : NULL },
-		{ "--record", record }, { NULL } }, set, why);
+		{ "--timeout", timeout() }, { "--record", record }, { NULL } }, set, why);
 }
 
 int cuda_resume(const struct cudaset *set, const char *gpu_map, const char *record, char **why)
 {
 	return run("resume", (const char *const[][2]){
-		{ "--gpu-map", gpu_map }, { "--record", record }, { NULL } }, set, why);
+		{ "--timeout", timeout() }, { "--gpu-map", gpu_map },
+		{ "--record", record }, { NULL } }, set, why);
 }
 
 struct leftovers {
