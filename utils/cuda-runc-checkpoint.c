@@ -11,7 +11,7 @@
 
 #include "cuda-runc.h"
 
-enum { ORPHANS_LIMIT = 300 };	/* tenths of a second that a left-alone CRIU gets to end */
+enum { ORPHANS_LIMIT = 300 };	/* tenths of a second that a left CRIU gets to end */
 
 struct stage {
 	struct job *job;
@@ -125,7 +125,7 @@ static bool is_noted(const struct stage *s)
 	return s->note.suspended || s->note.mounts.n;
 }
 
-/* A runtime that was told to stop leaves CRIU behind: it has to let go of the processes. */
+/* A runtime that was told to stop leaves CRIU behind: it has to let go of all. */
 static void wait_for_orphans(void)
 {
 	for (int i = 0; i < ORPHANS_LIMIT; i++) {
@@ -165,7 +165,8 @@ static int dump(struct stage *s, char **why)
 }
 
 /* The caller is told of the last error only: the runtime's has to be in it. */
-static void explain(const struct stage *s, int rc, const char *said, const char *leftovers)
+static void explain(const struct stage *s, int rc, const char *said,
+		    const char *leftovers)
 {
 	const struct call *call = s->job->call;
 	_cleanup_free_ char *text = said ? xstrdup(said) : xasprintf("failed with %d", rc);

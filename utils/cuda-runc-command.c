@@ -14,7 +14,7 @@
 #include "cuda-runc.h"
 
 enum {
-	RUNTIME_LIMIT = 60,	/* s that state, ps, pause, resume, kill, delete may take */
+	RUNTIME_LIMIT = 60,	/* s that state, ps, pause, kill and the like take */
 	SAID_MAX = 1 << 20,	/* bytes of output that are kept */
 	SAID_LINES = 3,		/* of a failed command, in a message */
 };
@@ -50,7 +50,7 @@ int command_run(const char *const argv[], unsigned timeout, char **out)
 	int rc = spawn_start(&s, argv, &opts);
 
 	if (rc == 0) {
-		/* What is under way is told to stop once and then waited for: it takes back. */
+		/* It is told to stop once, and then waited for: it takes back. */
 		while (spawn_serve((struct spawn *[]){ &s }, 1, 100) > 0) {
 			if (!told && interrupted())
 				kill(s.pid, SIGTERM);
@@ -102,7 +102,8 @@ static json_t *parse(const char *text)
 {
 	for (const char *p = text; *p; p += strcspn(p, "\n"), p += *p == '\n')
 		if (*p == '{' || *p == '[' || strncmp(p, "null", 4) == 0)
-			return json_loads(p, JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY, NULL);
+			return json_loads(p, JSON_DISABLE_EOF_CHECK | JSON_DECODE_ANY,
+					  NULL);
 	return NULL;
 }
 
@@ -182,7 +183,8 @@ int runtime_pids(const struct job *job, pid_t **pids, size_t *n, char **why)
 
 static void child(const struct job *job, int criu_config)
 {
-	_cleanup_free_ const char **argv = xcalloc((size_t)job->call->argc + 1, sizeof(*argv));
+	_cleanup_free_ const char **argv =
+		xcalloc((size_t)job->call->argc + 1, sizeof(*argv));
 	char path[64];
 	sigset_t none;
 

@@ -197,8 +197,8 @@ int cuda_find(const struct job *job, bool running, struct cudaset *set, size_t *
 	return set->n ? sift(set, running, states, why) : 0;
 }
 
-static int run(const char *verb, const char *const options[][2], const struct cudaset *set,
-	       char **why)
+static int run(const char *verb, const char *const options[][2],
+	       const struct cudaset *set, char **why)
 {
 	_cleanup_free_ char *out = NULL;
 	int rc = ckpt(verb, options, set->pids, set->n, &out);
@@ -223,7 +223,8 @@ int cuda_suspend(const struct cudaset *set, const char *record, char **why)
 		{ "--timeout", timeout() }, { "--record", record }, { NULL } }, set, why);
 }
 
-int cuda_resume(const struct cudaset *set, const char *gpu_map, const char *record, char **why)
+int cuda_resume(const struct cudaset *set, const char *gpu_map, const char *record,
+		char **why)
 {
 	return run("resume", (const char *const[][2]){
 		{ "--timeout", timeout() }, { "--gpu-map", gpu_map },

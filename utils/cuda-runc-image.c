@@ -68,7 +68,8 @@ int note_write(const char *image_path, const struct note *note, char **why)
 
 void image_clear(const char *image_path)
 {
-	_cleanup_free_ char *note = note_path(image_path), *record = image_record(image_path);
+	_cleanup_free_ char *note = note_path(image_path),
+			    *record = image_record(image_path);
 
 	unlink(note);
 	unlink(record);
@@ -84,7 +85,8 @@ static bool parse(const json_t *json, struct note *note)
 	    !json_is_array(mounts))
 		return false;
 	note->suspended = (size_t)json_integer_value(json_object_get(json, "suspended"));
-	note->mounts.list = xcalloc(json_array_size(mounts) + 1, sizeof(*note->mounts.list));
+	note->mounts.list =
+		xcalloc(json_array_size(mounts) + 1, sizeof(*note->mounts.list));
 	json_array_foreach(mounts, i, item) {
 		const char *target, *source;
 		int is_dir, on_rootfs;
@@ -136,7 +138,8 @@ void note_done(struct note *note)
 int criu_config(const struct note *note, bool restore, char **why)
 {
 	const char *former = getenv("CRIU_CONFIG_FILE");
-	_cleanup_free_ char *text = former && *former ? readfile_string(former, CONFIG_MAX) : NULL;
+	_cleanup_free_ char *text =
+		former && *former ? readfile_string(former, CONFIG_MAX) : NULL;
 	int fd = memfd_create("criu.conf", MFD_CLOEXEC);
 	FILE *out = fd < 0 ? NULL : fdopen(dup(fd), "w");
 

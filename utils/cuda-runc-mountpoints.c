@@ -43,7 +43,8 @@ static int make_point(int root, const char *target, bool is_dir)
 			*slash = '\0';
 		if (!slash && !is_dir) {
 			/* O_EXCL follows no link. */
-			file = openat(dir, at, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+			file = openat(dir, at, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC,
+				      0644);
 			if (file < 0)
 				return errno == EEXIST ? 0 : -errno;
 			close(file);

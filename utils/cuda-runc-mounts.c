@@ -34,8 +34,8 @@ static void unescape(char *s)
 	char *to = s;
 
 	for (; *s; s++) {
-		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' &&
-		    s[3] >= '0' && s[3] <= '7') {
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' &&
+		    s[2] <= '7' && s[3] >= '0' && s[3] <= '7') {
 			*to++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + s[3] - '0');
 			s += 3;
 		} else {
@@ -117,7 +117,8 @@ static char *source_of(const char *host_mounts, const struct mountline *m)
 		_cleanup_free_ char *path = NULL, *real = NULL;
 		struct stat st;
 
-		if (strcmp(h.device, m->device) != 0 || strncmp(m->root, h.root, len) != 0 ||
+		if (strcmp(h.device, m->device) != 0 ||
+		    strncmp(m->root, h.root, len) != 0 ||
 		    (m->root[len] != '/' && m->root[len]))
 			continue;
 		path = xasprintf("%s%s", strcmp(h.target, "/") == 0 ? "" : h.target,
@@ -155,7 +156,8 @@ static bool is_configured(const json_t *config, const char *target)
 	return false;
 }
 
-static void add(struct mounts *mounts, const struct mountline *m, char *source, bool on_rootfs)
+static void add(struct mounts *mounts, const struct mountline *m, char *source,
+		bool on_rootfs)
 {
 	_cleanup_free_ char *path = root_path("%s", source);
 	struct stat st;
@@ -173,7 +175,8 @@ int mounts_find(const struct job *job, struct mounts *mounts, char **why)
 {
 	_cleanup_free_ char *pid = xasprintf("%d", (int)job->container.pid);
 	_cleanup_free_ char *text = read_mounts(pid, why), *host = NULL;
-	json_t *config = job->container.bundle ? read_config(job->container.bundle) : NULL;
+	json_t *config =
+		job->container.bundle ? read_config(job->container.bundle) : NULL;
 	struct mountline m;
 	char *next = text;
 	int rootfs = -1, rc = text ? 0 : -1;

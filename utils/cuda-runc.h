@@ -67,7 +67,8 @@ struct job {
  * json: parse what it prints; its log lines are dropped then.
  * Returns 0, or -1 with what it said, in one line, in *why (allocated).
  */
-int runtime_do(const struct job *job, const char *const verb[], json_t **json, char **why);
+int runtime_do(const struct job *job, const char *const verb[], json_t **json,
+	       char **why);
 
 /* 0; -1 when there is no such container, or it cannot be told (why). */
 int runtime_state(struct job *job, char **why);
@@ -80,7 +81,8 @@ struct running {
 	pid_t pid;
 	int pidfd;
 };
-int runtime_start(const struct job *job, int criu_config, struct running *run, char **why);
+int runtime_start(const struct job *job, int criu_config, struct running *run,
+		  char **why);
 
 /* Wait up to ms; -1 while it goes on, else its exit status (128 + signal). */
 int runtime_wait(struct running *run, int ms);
@@ -88,7 +90,7 @@ int runtime_wait(struct running *run, int ms);
 /* Any command to its end; out: what it said, allocated. Exit status, or -errno. */
 int command_run(const char *const argv[], unsigned timeout, char **out);
 
-/* The last lines of a command's output as one, for a message; may be empty. text is changed. */
+/* The last lines of a command's output as one; may be empty. text is changed. */
 const char *command_said(char *text);
 
 /* --- cuda-runc-cuda.c: stages 1 and 4, by cuda-ckpt --- */
@@ -139,7 +141,7 @@ struct mounts {
 /* NVIDIA's mounts in the container that its config.json does not name. 0 or -1 (why). */
 int mounts_find(const struct job *job, struct mounts *mounts, char **why);
 
-/* Before a restore: does the host have the sources? Make the mount points. 0 or -1 (why). */
+/* Before a restore: has the host the sources? Make the mount points. 0 or -1 (why). */
 int mounts_prepare(const struct mounts *mounts, const char *bundle, const json_t *config,
 		   char **why);
 void mounts_done(struct mounts *mounts);
