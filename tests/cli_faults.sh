@@ -24,8 +24,14 @@ made conflicts
 try gpu-ls 0 "$faults/gpus" gpu-ls -R "$root"
 try 'gpu-ls --json' 0 "$faults/gpus" gpu-ls -R "$root" -j
 try 'gpu-ls --tree' 0 "$faults/gpus" gpu-ls -R "$root" --tree
+# A folder that cannot be read to its end must not look like one with fewer guests.
+usual=$kinds
+kinds="$usual getdents64:EIO"
 try pve-hostpci-ls 65 "$faults/list-pve1" pve-hostpci-ls -R "$root"
 try lxc-gpu-ls 65 "$faults/list-pve1" lxc-gpu-ls -R "$root"
+kinds=$usual
+# A process may end while it is looked at.
+also=1
 try gpu-procs 0 "$faults/bind-host" gpu-procs -R "$root"
 
 printf '%s\thostpci0\t0\t0000:02:00.0\t-\t-\t%s\tpve1\tok\t%s\n' qemu/100 stopped - \

@@ -59,6 +59,13 @@ static int open_node(struct guestdir *dir, const char *nodes_path, const char *n
 	return 0;
 }
 
+/* NULL at the end, and with errno when the folder cannot be read on: no guest is lost so. */
+static const struct dirent *next_entry(DIR *d)
+{
+	errno = 0;
+	return readdir(d);
+}
+
 static int open_all_nodes(struct guestdir *dir, const char *nodes_path,
 			  enum guest_kind kind)
 {
@@ -67,7 +74,7 @@ static int open_all_nodes(struct guestdir *dir, const char *nodes_path,
 
 	if (!d)
 		return -errno;
-	while ((de = readdir(d))) {
+	while ((de = next_entry(d))) {
 		int rc;
 
 		if (de->d_name[0] == '.')
@@ -76,6 +83,8 @@ static int open_all_nodes(struct guestdir *dir, const char *nodes_path,
 		if (rc < 0 && rc != -ENOENT && rc != -ENOTDIR)
 			return rc;
 	}
+	if (errno)
+		return -errno;
 	qsort(dir->nodes, dir->n_nodes, sizeof(*dir->nodes), compare_nodes);
 	return 0;
 }
@@ -99,7 +108,7 @@ static int list_node(struct guestdir *dir, uint32_t node, size_t *room,
 			close(fd);
 		return -err;
 	}
-	while ((de = readdir(d))) {
+	while ((de = next_entry(d))) {
 		if (!parse_name(de->d_name, &vmid))
 			continue;
 		if (vmids && !guest_vmids_have(vmids, n_vmids, vmid))
@@ -107,7 +116,7 @@ static int list_node(struct guestdir *dir, uint32_t node, size_t *room,
 		dir->entries = xgrow(dir->entries, dir->n, room, sizeof(*dir->entries));
 		dir->entries[dir->n++] = (struct guestdir_entry){ vmid, node };
 	}
-	return 0;
+	return -errno;
 }
 
 int guestdir_open(struct guestdir *dir, enum guest_kind kind, const char *node,

@@ -110,7 +110,12 @@ int qemuproc_candidates(uint32_t **vmids, size_t *n)
 
 	if (!d && errno != ENOENT)
 		return -errno;
-	while (d && (de = readdir(d))) {
+	for (;;) {
+		errno = 0;
+		de = d ? readdir(d) : NULL;
+		if (!de)
+			break;
+
 		size_t len = strlen(de->d_name);
 		uint32_t vmid;
 
@@ -120,6 +125,8 @@ int qemuproc_candidates(uint32_t **vmids, size_t *n)
 		list = xgrow(list, used, &room, sizeof(*list));
 		list[used++] = vmid;
 	}
+	if (errno)
+		return -errno;
 	if (used > 0)
 		qsort(list, used, sizeof(*list), guest_compare_number);
 	*vmids = TAKE_PTR(list);
