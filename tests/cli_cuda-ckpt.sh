@@ -402,8 +402,7 @@ action 0 full-restore; silent
 LD_LIBRARY_PATH=$dir/lib${PATH_BEFORE:+:$PATH_BEFORE}
 
 # --- more processes than descriptors are allowed for at first ---
-# shellcheck disable=SC3045 # -S: of dash, too
-(ulimit -S -n 8 && cuda-ckpt -q suspend "$one" "$two") || fail "a soft limit of open files stops it"
+prlimit --nofile=8: cuda-ckpt -q suspend "$one" "$two" || fail "a soft limit of open files stops it"
 expect 0 cuda-ckpt resume "$one" "$two"
 
 # --- what fails before the first stage is not called one ---

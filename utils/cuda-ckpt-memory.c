@@ -63,7 +63,7 @@ static bool will_lose(const struct cudaunit_member *m)
 static uint64_t host_available(void)
 {
 	_cleanup_free_ char *path = root_path("/proc/meminfo");
-	_cleanup_free_ char *text = readfile_string(path, 64 * 1024);
+	_cleanup_free_ char *text = readfile_string(path, (size_t)64 * 1024);
 	const char *line = text ? strstr(text, "MemAvailable:") : NULL;
 
 	return line ? strtoull(line + 13, NULL, 10) * 1024 : UINT64_MAX;

@@ -31,20 +31,15 @@ static ssize_t next_line(char **line, size_t *room, FILE *in)
 	return len;
 }
 
-static int read_names(struct redactor *r, const char *path)
+static void take_names(struct redactor *r, FILE *in)
 {
 	static const char *const kinds[] = {
 		"guest", "host", "domain", "user",
 		"job", "mapping", "pool", "storage",
 	};
-	_cleanup_fclose_ FILE *in = fopen(path, "re");
 	_cleanup_free_ char *line = NULL;
 	size_t room = 0;
 
-	if (!in) {
-		say_errno("%s", path);
-		return errno == ENOENT ? EX_NOINPUT : EX_OSERR;
-	}
 	while (next_line(&line, &room, in) >= 0) {
 		char *tab = strchr(line, '\t');
 
@@ -55,6 +50,17 @@ static int read_names(struct redactor *r, const char *path)
 			if (strcmp(line, kinds[i]) == 0)
 				redactor_add(r, kinds[i], tab + 1);
 	}
+}
+
+static int read_names(struct redactor *r, const char *path)
+{
+	_cleanup_fclose_ FILE *in = fopen(path, "re");
+
+	if (!in) {
+		say_errno("%s", path);
+		return errno == ENOENT ? EX_NOINPUT : EX_OSERR;
+	}
+	take_names(r, in);
 	if (ferror(in)) {
 		say_errno("%s", path);
 		return EX_IOERR;

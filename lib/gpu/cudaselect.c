@@ -27,7 +27,7 @@ struct walk {
 static pid_t parent_of(pid_t pid)
 {
 	_cleanup_free_ char *file = root_path("/proc/%d/stat", (int)pid);
-	_cleanup_free_ char *text = readfile_string(file, 64 * 1024);
+	_cleanup_free_ char *text = readfile_string(file, (size_t)64 * 1024);
 	const char *s = text ? strrchr(text, ')') : NULL;
 
 	for (int i = 2; s && i < 4; i++)

@@ -48,15 +48,18 @@ make -s -j"$(nproc)" $libs >make.log 2>&1 || {
 	exit 70
 }
 needed=$(pkg-config --libs libpci inih smartcols jansson libkmod)
+is_newer() { # FILE THAN-FILE
+	[ -n "$(find "$1" -newer "$2" 2>/dev/null)" ]
+}
 # shellcheck disable=SC2086 # lists of words
 compile() { # NAME
 	for lib in $libs; do
-		[ "$lib" -nt "fuzz_$1" ] && rm -f "fuzz_$1"
+		! is_newer "$lib" "fuzz_$1" || rm -f "fuzz_$1"
 	done
 	more=
 	[ "$1" != ociargs ] || more=$top/utils/cuda-runc-args.c
 	for f in "$here/fuzz_$1.c" "$here/fuzz.h" $more; do
-		[ "$f" -nt "fuzz_$1" ] && rm -f "fuzz_$1"
+		! is_newer "$f" "fuzz_$1" || rm -f "fuzz_$1"
 	done
 	[ ! -e "fuzz_$1" ] || return 0
 	clang -std=gnu11 -D_GNU_SOURCE $cflags -Wall -Wextra -Werror "-fsanitize=fuzzer,$sanitize" \

@@ -180,12 +180,13 @@ measure() {
 	all_verified "$what"
 	end
 	[ -n "$bare_in" ] || return 0
-	awk -v n="$n" -v size="$size" -v mib=$mib -v o="$ours_out" -v i="$ours_in" -v bo="$bare_out" -v bi="$bare_in" \
-		-v no="${nv_out:-0}" -v ni="${nv_in:-0}" 'BEGIN {
-		gib = mib / 1024
-		printf "%5d %8.2f %9.3f %7.2f %9.3f %7.2f %7.3f %7s\n", n, size / 1024, o / 1e6, gib / (o / 1e6),
-			i / 1e6, gib / (i / 1e6), (o + i) / (bo + bi), ni ? sprintf("%.3f", (o + i) / (no + ni)) : "-"
-		exit size >= 2048 && (o + i) / (bo + bi) > 1.02 }' || fail "$what: above 1.02 of the bare calls' time"
+	echo "$n $size $mib $ours_out $ours_in $bare_out $bare_in ${nv_out:-0} ${nv_in:-0}" | awk '{
+		gib = $3 / 1024
+		ratio = ($4 + $5) / ($6 + $7)
+		printf "%5d %8.2f %9.3f %7.2f %9.3f %7.2f %7.3f %7s\n", $1, $2 / 1024, $4 / 1e6, gib / ($4 / 1e6),
+			$5 / 1e6, gib / ($5 / 1e6), ratio, $9 ? sprintf("%.3f", ($4 + $5) / ($8 + $9)) : "-"
+		exit $2 >= 2048 && ratio > 1.02
+	}' || fail "$what: above 1.02 of the time of the bare calls"
 	[ -z "$nv_in" ] || [ "$size" -lt 2048 ] || [ $((ours_out + ours_in)) -le $(((nv_out + nv_in) * 102 / 100)) ] ||
 		fail "$what: above 1.02 of the time of NVIDIA's cuda-checkpoint"
 }
