@@ -100,7 +100,7 @@ if command -v script >/dev/null; then
 	harmless "a table"
 fi
 # What runs in a container is shown by scripts.
-for script in lxc-nvidia-setup lxc-nvidia-install; do
+for script in lxc-nvidia-container lxc-nvidia-install; do
 	at=$(command -v "$script" || echo "$libexec/$script")
 	printf '%s\n\tok \303\244\n' "$evil" >"$dir/said"
 	sh -c "$(sed -n '/^show_output()/,/^}/p' "$at")"'; show_output "$1"' sh "$dir/said" >"$dir/out" 2>"$dir/err"

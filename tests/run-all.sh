@@ -346,11 +346,11 @@ rung_cli() {
 	build_asan && make_check asan tests/cli_
 }
 
-# Every script of the tree, by its first line.
+# Every script of the tree, by its first line: a program, or one that others read.
 scripts() { # PATTERN-OF-SHELL
 	(cd "$work/source" && find . -path ./build-aux -prune -o -path ./autom4te.cache -prune -o -type f ! -name configure \
 		! -name 'configure~' -print | while read -r f; do
-		if head -n 1 "$f" | tr -d '\0' | grep -Eq "^#! ?/(usr/)?bin/(env )?($1)( |\$)"; then
+		if head -n 1 "$f" | tr -d '\0' | grep -Eq "^(#! ?/(usr/)?bin/(env )?|# shellcheck shell=)($1)( |\$)"; then
 			printf '%s\n' "$f"
 		fi
 	done | sort)

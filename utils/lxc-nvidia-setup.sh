@@ -7,34 +7,13 @@ PATH=@sbindir@:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 
 EX_ERROR=1 EX_INPUT=2 EX_NO_CONTAINER=3 EX_HOST=4 EX_SOFTWARE=5 EX_RESTART=6
-# Seconds between two looks at the container's state.
-poll=3
 
-usage() {
-	cat <<'END'
-Usage: lxc-nvidia-setup [OPTION]... CTID
-       lxc-nvidia-setup [-q] [-R DIR] --check CTID
-Give a container NVIDIA GPUs, and the driver's libraries of the host's version.
-
-      --gpu=LIST        all, none, 0,1 or addresses      GPU_ASSIGNMENT
-      --driver=VERSION  as 550.54.14, or "host"          NVIDIA_DRIVER_VERSION
-      --repo=URL        APT source for CUDA              NVIDIA_REPO_URL
-      --runfile=URL     installer; a file of the host    NVIDIA_RUNFILE_URL
-      --sha256=SUM      of the installer                 NVIDIA_RUNFILE_SHA256
-      --repo-key=URL    the APT source's key             NVIDIA_REPO_KEY_URL
-      --cuda=VERSION    CUDA toolkit by apt, as 12-4, or "none" (default)
-      --style=STYLE     dev, mount or auto: as for lxc-gpu-mount
-      --strict          a missing GPU or node is an error
-      --timeout=S       for the container to stop, to start (60)
-      --check           compare versions, change and run nothing
-  -n, --dry-run         print what would be done, do nothing
-  -q, --quiet           errors only
-  -v, --verbose         all output of the commands in the container
-  -R, --root=DIR        use DIR as the system root (--check and -n)
-  -h, --help            print this help and exit
-  -V, --version         print the version and exit
-END
-}
+libexec=$self
+[ -r "$libexec/lxc-nvidia-options" ] || libexec=@pkglibexecdir@
+# shellcheck source=utils/lxc-nvidia-options.sh
+. "$libexec/lxc-nvidia-options"
+# shellcheck source=utils/lxc-nvidia-container.sh
+. "$libexec/lxc-nvidia-container"
 
 # ---- words, and the end ----
 
@@ -53,12 +32,6 @@ say() {
 fail() { # CODE TEXT
 	say "$2"
 	exit_script "$1"
-}
-
-wrong_use() {
-	say "$1"
-	echo "Try 'lxc-nvidia-setup --help' for more information." >&2
-	exit "$EX_INPUT"
 }
 
 # The only way out once something was begun: the container runs, or not, as it did.
@@ -88,101 +61,6 @@ interrupted() {
 	exit_script "$EX_ERROR"
 }
 
-# ---- the container ----
-
-# What pct starts must not keep our lock.
-pct_within() { # SECONDS ARGUMENTS
-	limit=$1
-	shift
-	timeout --foreground -k 10 "$limit" pct "$@" </dev/null 9>&-
-}
-
-container_state() {
-	pct_within 60 status "$ctid" 2>/dev/null | sed -n 's/^status: //p'
-}
-
-# Both limits: the end of pct exec is not the end of what it has started.
-in_container() { # SECONDS COMMAND...
-	inner=$1
-	shift
-	pct_within $((inner + 30)) exec "$ctid" -- timeout -k 10 "$inner" env \
-		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb LC_ALL=C \
-		DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a "$@"
-}
-
-# What a container prints is its root's to choose: so much of it is kept.
-capture() { # COMMAND...; $work/out gets the output
-	{
-		status=0
-		"$@" 2>&1 || status=$?
-		echo "$status" >"$work/rc"
-	} | {
-		head -c 1000000 >"$work/out"
-		cat >/dev/null
-	}
-	return "$(cat "$work/rc")"
-}
-
-# What a container says must not command a terminal: control characters, U+0080 to U+009F.
-show_output() {
-	LC_ALL=C tr -c '\n\t -~\200-\377' '?' <"$1" |
-		LC_ALL=C sed "s/$(printf '\302[\200-\237]')/??/g; s/^/lxc-nvidia-setup: | /" | tail -n "${2:-200}" >&2
-}
-
-wait_for_state() { # STATE
-	waited=0
-	while :; do
-		now=$(container_state)
-		[ "$now" != "$1" ] || return 0
-		[ "$waited" -lt "$timeout" ] ||
-			fail "$EX_RESTART" "container $ctid: still ${now:-in no known state} after $timeout s, not $1"
-		sleep "$poll"
-		waited=$((waited + poll))
-	done
-}
-
-# PVE refuses to start a container whose devN has no node on the host.
-node_is_missing() {
-	grep -Eq 'Device /dev/[^ ]+ does not exist' "$work/out"
-}
-
-start_container() {
-	rc=0
-	pct_within $((timeout + 60)) start "$ctid" >"$work/out" 2>&1 || rc=$?
-	if [ "$rc" -ne 0 ] && [ "$(container_state)" != running ]; then
-		show_output "$work/out"
-		stopped_here=''
-		if [ -n "$changed" ] && node_is_missing; then
-			say "container $ctid: a node of its new lines is gone: they are taken away again"
-			"$mount" -q --remove "$ctid" >&2 9>&- || :
-			[ -n "$started_here" ] ||
-				pct_within $((timeout + 60)) start "$ctid" >/dev/null 2>&1 || :
-		fi
-		fail "$EX_RESTART" "container $ctid: did not start (pct start: exit code $rc)"
-	fi
-	wait_for_state running
-}
-
-stop_container() {
-	rc=0
-	stopped_here=yes
-	pct_within $((timeout * 2 + 60)) shutdown "$ctid" --timeout "$timeout" --forceStop 1 >"$work/out" 2>&1 || rc=$?
-	if [ "$rc" -ne 0 ] && [ "$(container_state)" != stopped ]; then
-		show_output "$work/out"
-		fail "$EX_RESTART" "container $ctid: did not stop (pct shutdown: exit code $rc)"
-	fi
-	wait_for_state stopped
-}
-
-restart_container() {
-	log "container $ctid: restarting"
-	stop_container
-	start_container
-	stopped_here=''
-	rm -f "$due"
-	log "container $ctid: runs again"
-}
-
 # ---- the host ----
 
 # What is where, by names alone: "host", or the container; sets found (versions) and has_smi.
@@ -206,119 +84,6 @@ config_sum() {
 }
 
 # ---- the steps, in their order ----
-
-parse_arguments() {
-	while [ $# -gt 0 ]; do
-		case $1 in
-		--gpu | --driver | --repo | --runfile | --sha256 | --repo-key | --cuda | --style | --timeout | --root | -R)
-			[ $# -gt 1 ] || wrong_use "$1 needs a value"
-			option=$1
-			value=$2
-			shift
-			;;
-		--gpu=* | --driver=* | --repo=* | --runfile=* | --sha256=* | --repo-key=* | --cuda=* | --style=* | --timeout=* | --root=*)
-			option=${1%%=*}
-			value=${1#*=}
-			;;
-		-R*)
-			option=-R
-			value=${1#-R}
-			;;
-		*)
-			option=$1
-			value=''
-			;;
-		esac
-		case $option in
-		--gpu) GPU_ASSIGNMENT=$value ;;
-		--driver) NVIDIA_DRIVER_VERSION=$value ;;
-		--repo) NVIDIA_REPO_URL=$value ;;
-		--runfile) NVIDIA_RUNFILE_URL=$value ;;
-		--sha256) sha256=$value ;;
-		--repo-key) key_url=$value ;;
-		--cuda) cuda=$value ;;
-		--style) style=$value ;;
-		--timeout) timeout=$value ;;
-		-R | --root) root=$value ;;
-		--strict) strict=yes ;;
-		--check) check=yes ;;
-		-n | --dry-run) dry_run=yes ;;
-		-q | --quiet) quiet=yes ;;
-		-v | --verbose) verbose=yes ;;
-		-h | --help)
-			usage
-			exit 0
-			;;
-		-V | --version)
-			echo "lxc-nvidia-setup (pve-gpu-utils) @VERSION@"
-			exit 0
-			;;
-		--)
-			shift
-			break
-			;;
-		-*) wrong_use "unknown option $1" ;;
-		*) take_operand "$1" ;;
-		esac
-		shift
-	done
-	for word; do
-		take_operand "$word"
-	done
-	[ -n "$ctid" ] || wrong_use "which container?"
-	[ "$root" != / ] || root=''
-}
-
-take_operand() {
-	[ -z "$ctid" ] || wrong_use "unexpected operand: $1"
-	ctid=${1#lxc/}
-	[ -n "$ctid" ] || wrong_use "an empty operand is no container"
-}
-
-matches() { # TEXT EXTENDED-REGEX; -z: lines of a longer text are not looked at one by one
-	printf '%s\000' "$1" | grep -Ezqx -e "$2"
-}
-
-validate_inputs() {
-	matches "$ctid" '[1-9][0-9]*' || wrong_use "$ctid: is no ID of a container"
-	matches "$timeout" '[1-9][0-9]{0,4}' || wrong_use "--timeout=$timeout: is no number of seconds"
-	if [ -n "$root" ] && [ -z "$check$dry_run" ]; then
-		wrong_use "-R is for --check and -n: nothing is done to containers of another root"
-	fi
-	[ -z "$check" ] || return 0
-	for name in GPU_ASSIGNMENT NVIDIA_DRIVER_VERSION NVIDIA_REPO_URL NVIDIA_RUNFILE_URL; do
-		eval "value=\${$name:-}"
-		[ -n "$value" ] || wrong_use "$name is not set"
-	done
-	matches "$GPU_ASSIGNMENT" '[0-9A-Za-z:.,/]+' || wrong_use "GPU_ASSIGNMENT=$GPU_ASSIGNMENT: is no list of GPUs"
-	matches "$NVIDIA_DRIVER_VERSION" 'host|[0-9]+(\.[0-9]+)+' ||
-		wrong_use "NVIDIA_DRIVER_VERSION=$NVIDIA_DRIVER_VERSION: is no version (550.54.14, or host)"
-	matches "$NVIDIA_REPO_URL" "$url" || wrong_use "NVIDIA_REPO_URL=$NVIDIA_REPO_URL: is no URL"
-	matches "$NVIDIA_RUNFILE_URL" "$url|(file://)?/[^[:cntrl:]]+" ||
-		wrong_use "NVIDIA_RUNFILE_URL=$NVIDIA_RUNFILE_URL: is no URL and no absolute path"
-	matches "$key_url" "($url)?" || wrong_use "NVIDIA_REPO_KEY_URL=$key_url: is no URL"
-	sha256=$(printf %s "$sha256" | tr A-F a-f)
-	matches "$sha256" '([0-9a-f]{64})?' || wrong_use "NVIDIA_RUNFILE_SHA256=$sha256: is no SHA-256 sum"
-	# A program that root runs, a key that apt trusts.
-	case $NVIDIA_RUNFILE_URL in
-	http://*)
-		[ -n "$sha256" ] ||
-			wrong_use "$NVIDIA_RUNFILE_URL: over http anybody could change it: use https, or give its --sha256"
-		;;
-	esac
-	case $key_url in
-	http://*) wrong_use "$key_url: over http anybody could change it: use https" ;;
-	esac
-	matches "$cuda" 'none|[0-9]+([.-][0-9]+)?' || wrong_use "--cuda=$cuda: is no version (12-4, or none)"
-	cuda=$(printf %s "$cuda" | tr . -)
-	export GPU_ASSIGNMENT NVIDIA_DRIVER_VERSION NVIDIA_REPO_URL NVIDIA_RUNFILE_URL
-	matches "$style" '(dev|mount|auto)?' || wrong_use "--style=$style: is none of dev, mount, auto"
-	named=$(printf '%s\n' "${NVIDIA_RUNFILE_URL##*/}" |
-		sed -n 's/^NVIDIA-Linux-[^-]*-\([0-9][0-9.]*[0-9]\).*\.run$/\1/p')
-	if [ -n "$named" ] && [ "$NVIDIA_DRIVER_VERSION" != host ] && [ "$named" != "$NVIDIA_DRIVER_VERSION" ]; then
-		wrong_use "$NVIDIA_RUNFILE_URL: is version $named by its name, not $NVIDIA_DRIVER_VERSION"
-	fi
-}
 
 check_container_exists() {
 	[ -n "$root" ] || [ "$(id -u)" -eq 0 ] || fail "$EX_HOST" "needs root"
@@ -543,10 +308,6 @@ main() {
 	exit_script 0
 }
 
-url='https?://[^][:space:]"<>|\\]+'
-ctid='' cuda=none style='' strict='' check='' dry_run='' quiet='' verbose=''
-timeout=60 root=${PVE_GPU_ROOT:-}
-sha256=${NVIDIA_RUNFILE_SHA256:-} key_url=${NVIDIA_REPO_KEY_URL:-}
-due='' work='' mount='' named='' has_smi=''
+due='' work='' mount='' has_smi=''
 changed='' restarted='' started_here='' stopped_here=''
 main "$@"
