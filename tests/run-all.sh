@@ -292,7 +292,7 @@ make_check() {
 		skipped "$1: no $2* in this tree"
 		return
 	}
-	(cd "$work/$1" && timeout -k 10 900 make -k -j"$jobs" check TESTS="$tests" LOG_COMPILER=timeout \
+	(cd "$work/$1" && timeout -k 10 1500 make -k -j"$jobs" check TESTS="$tests" LOG_COMPILER=timeout \
 		LOG_FLAGS='-k 5 240') >"$logs/make-check-$1.log" 2>&1 </dev/null
 	for t in $tests; do
 		read_result "$1" "$t"
@@ -562,7 +562,7 @@ rung_package() {
 	# Of this release the rungs unit and cli tell; a build with tests is the other one's.
 	options=
 	[ -n "$gates" ] || options=nocheck
-	check "build on $here" 900 env DEB_BUILD_OPTIONS=$options "$work/source/tests/package/build.sh" "$pkg/$here" && {
+	check "build on $here" 1500 env DEB_BUILD_OPTIONS=$options "$work/source/tests/package/build.sh" "$pkg/$here" && {
 		check "lintian on $here" 300 "$work/source/tests/package/lint.sh" "$pkg/$here"
 		check "hardening and links on $here" 300 "$work/source/tests/package/binaries.sh" "$pkg/$here"
 		[ -z "$gates" ] ||
@@ -571,7 +571,7 @@ rung_package() {
 
 	prepare "root of $other" 600 "$root" make "$other" "$pkg/root-$other" lintian devscripts blhc && {
 		mkdir -p "$pkg/root-$other/build" && cp -a "$pkg/$other" "$work/source/tests/package" "$pkg/root-$other/build/"
-		check "build on $other" 900 "$root" run "$pkg/root-$other" "/build/package/build.sh" "/build/$other" && {
+		check "build on $other" 1500 "$root" run "$pkg/root-$other" "/build/package/build.sh" "/build/$other" && {
 			check "lintian on $other" 300 "$root" run "$pkg/root-$other" /build/package/lint.sh "/build/$other"
 			check "hardening and links on $other" 300 "$root" run "$pkg/root-$other" /build/package/binaries.sh "/build/$other"
 			[ -z "$gates" ] ||

@@ -18,6 +18,9 @@ machine() {
 	make_bundle
 	check "criu check" criu check
 	over_runc
+	hook_mounts plain
+	rm -rf /srv/img4
+	hook_mounts
 	below_containerd
 	bare_tree
 }
@@ -190,6 +193,65 @@ in_order() {
 	first=$(grep -n -m 1 " $2 [0-9]* begin" /run/fake-cuda/log | cut -d: -f1)
 	echo "last $1 in line ${last:-none}, first $2 in line ${first:-none}"
 	[ "${last:-999999}" -lt "${first:-0}" ]
+}
+
+# --- what NVIDIA's hook mounts behind the runtime's back --------------------------
+
+hook_mounts() { # [plain]: restored by a configuration without the hook
+	lab_say "mounts of a prestart hook, as NVIDIA's makes them"
+	mkdir -p /opt/nvidia/dir /run/nvidia-persistenced
+	echo driver >/opt/nvidia/libnvidia-ml.so.580.65.06
+	echo folder >/opt/nvidia/dir/file
+	echo socket >/run/nvidia-persistenced/socket
+	cat >/srv/hook <<'END'
+#!/bin/sh
+# The container's mount namespace, before its root is changed: the host's tree is there.
+pid=$(sed -n 's/.*"pid":\([0-9]*\).*/\1/p')
+rootfs=/srv/job/rootfs
+mkdir -p $rootfs/usr/lib/nvidia-dir $rootfs/run/nvidia-persistenced
+: >$rootfs/usr/lib/libnvidia-ml.so.580.65.06
+: >$rootfs/run/nvidia-persistenced/socket
+nsenter -t "$pid" -m sh -c "mount --bind /opt/nvidia/libnvidia-ml.so.580.65.06 $rootfs/usr/lib/libnvidia-ml.so.580.65.06 &&
+	mount -o remount,bind,ro $rootfs/usr/lib/libnvidia-ml.so.580.65.06 &&
+	mount --bind /opt/nvidia/dir $rootfs/usr/lib/nvidia-dir &&
+	mount --bind /run/nvidia-persistenced/socket $rootfs/run/nvidia-persistenced/socket" >>/srv/hook.log 2>&1
+echo "$pid: $?" >>/srv/hook.log
+END
+	chmod 755 /srv/hook
+	cp $bundle/config.json /srv/config.plain
+	sed -i 's|^  "linux": {|  "hooks": { "prestart": [ { "path": "/srv/hook" } ] },\n&|' $bundle/config.json
+	rm -f $out/*
+	run_job || lab_fail "cuda-runc run with a hook"
+	check "the hook has mounted" sees_mounts
+	check "both count" on $out/a $out/b
+	check "suspended, no GPU is in use" cuda-ckpt suspend --container job
+	rc=0
+	(cd $bundle && runc checkpoint --leave-running --image-path /srv/plain2 --work-path /srv/work job) >/run/plain.out 2>&1 || rc=$?
+	check "runc alone cannot all the same" test $rc != 0
+	check "CRIU says that it is the mounts" grep -a "unreachable sharing" /srv/work/dump.log
+	check "resumed" cuda-ckpt resume --container job
+	check "checkpoint" dump cuda-runc --log /srv/log.json --log-format json checkpoint --image-path /srv/img4 --work-path /srv/work job
+	check "the container is gone" status_is gone
+	dumped=$(counts $out/a $out/b)
+	# Another root file system, which has none of the mount points.
+	rm -rf $bundle/rootfs/usr/lib/nvidia-dir $bundle/rootfs/usr/lib/libnvidia-ml.so.580.65.06 $bundle/rootfs/run
+	[ -z "${1-}" ] || cp /srv/config.plain $bundle/config.json
+	check "restore" dump cuda-runc --log /srv/log.json --log-format json restore --detach --image-path /srv/img4 \
+		--work-path /srv/work --bundle $bundle job </dev/null
+	check "the mounts are there again" sees_mounts
+	check "both go on" on $out/a $out/b
+	check "from where they were" at_least "$dumped" $out/a $out/b
+	runc kill job KILL
+	within 20 status_is stopped || :
+	runc delete job
+	cp /srv/config.plain $bundle/config.json
+}
+sees_mounts() {
+	pid=$(runc state job | sed -n 's/^ *"pid": \([0-9]*\),$/\1/p')
+	grep nvidia "/proc/$pid/mountinfo"
+	grep -x driver "/proc/$pid/root/usr/lib/libnvidia-ml.so.580.65.06" &&
+		grep -x folder "/proc/$pid/root/usr/lib/nvidia-dir/file" &&
+		grep -x socket "/proc/$pid/root/run/nvidia-persistenced/socket"
 }
 
 # --- below containerd ------------------------------------------------------------
