@@ -344,6 +344,8 @@ rung_cli() {
 		build_plain && make_check plain tests/cli_
 	fi
 	build_asan && make_check asan tests/cli_
+	[ -n "$long" ] || return 0
+	need valgrind && build_plain && check "cli in valgrind" 9000 "$work/source/tests/valgrind.sh" "$work/plain"
 }
 
 # Every script of the tree, by its first line: a program, or one that others read.
