@@ -348,11 +348,11 @@ rung_cli() {
 	need valgrind && build_plain && check "cli in valgrind" 9000 "$work/source/tests/valgrind.sh" "$work/plain"
 }
 
-# Every script of the tree, by its first line: a program, or one that others read.
+# Every script of the tree, by its first line.
 scripts() { # PATTERN-OF-SHELL
 	(cd "$work/source" && find . -path ./build-aux -prune -o -path ./autom4te.cache -prune -o -type f ! -name configure \
 		! -name 'configure~' -print | while read -r f; do
-		if head -n 1 "$f" | tr -d '\0' | grep -Eq "^(#! ?/(usr/)?bin/(env )?|# shellcheck shell=)($1)( |\$)"; then
+		if head -n 1 "$f" | tr -d '\0' | grep -Eq "^#! ?/(usr/)?bin/(env )?($1)( |\$)"; then
 			printf '%s\n' "$f"
 		fi
 	done | sort)

@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+#!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # lxc-nvidia-container - a part of lxc-nvidia-setup: the container's state, and commands in it
 #

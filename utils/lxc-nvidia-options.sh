@@ -1,4 +1,4 @@
-# shellcheck shell=sh
+#!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
 # lxc-nvidia-options - a part of lxc-nvidia-setup: what is asked for, and whether it can be meant
 #
