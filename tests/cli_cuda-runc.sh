@@ -212,7 +212,6 @@ chooses() { # WORD ENV...
 	[ "$got" = "$word list" ] || fail "with $* it chose '$got', not $word"
 }
 fresh running
-plain="PATH=$dir/path:/usr/bin:/bin"
 both="PATH=$dir/path:$dir/other:/usr/bin:/bin"
 printf '#!/bin/sh\necho "runc: $*"\n' >"$dir/other/runc"
 chmod 755 "$dir/other/runc"

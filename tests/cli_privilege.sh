@@ -99,14 +99,12 @@ if command -v script >/dev/null; then
 	grep -qF '$(touch' "$dir/out" || fail "no table: $(cat "$dir/out")"
 	harmless "a table"
 fi
-# What runs in a container is shown by scripts.
-for script in lxc-nvidia-container lxc-nvidia-install; do
-	at=$(command -v "$script" || echo "$libexec/$script")
-	printf '%s\n\tok \303\244\n' "$evil" >"$dir/said"
-	sh -c "$(sed -n '/^show_output()/,/^}/p' "$at")"'; show_output "$1"' sh "$dir/said" >"$dir/out" 2>"$dir/err"
-	says "$(printf 'ok \303\244')"
-	harmless "$script"
-done
+# What runs in a container is shown by a script.
+at=$(command -v lxc-nvidia-exec || echo "$libexec/lxc-nvidia-exec")
+printf '%s\n\tok \303\244\n' "$evil" >"$dir/said"
+sh -c "$(sed -n '/^show_output()/,/^}/p' "$at")"'; show_output "$1"' sh "$dir/said" >"$dir/out" 2>"$dir/err"
+says "$(printf 'ok \303\244')"
+harmless lxc-nvidia-exec
 [ ! -e "$dir/pwned" ] || fail "a name reached a shell"
 
 # --- files and folders of others ---------------------------------------------

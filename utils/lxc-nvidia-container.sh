@@ -1,6 +1,6 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lxc-nvidia-container - a part of lxc-nvidia-setup: the container's state, and commands in it
+# lxc-nvidia-container - a part of lxc-nvidia-setup: a container that stops and starts
 #
 # Read by lxc-nvidia-setup, whose log, say and fail it uses; $ctid, $timeout, the folder
 # $work, the file $due, $mount, and what this run did: $changed, $started_here. Sets $stopped_here.
@@ -9,43 +9,8 @@
 # Seconds between two looks at the container's state.
 poll=3
 
-# What pct starts must not keep our lock.
-pct_within() { # SECONDS ARGUMENTS
-	limit=$1
-	shift
-	timeout --foreground -k 10 "$limit" pct "$@" </dev/null 9>&-
-}
-
 container_state() {
 	pct_within 60 status "$ctid" 2>/dev/null | sed -n 's/^status: //p'
-}
-
-# Both limits: the end of pct exec is not the end of what it has started.
-in_container() { # SECONDS COMMAND...
-	inner=$1
-	shift
-	pct_within $((inner + 30)) exec "$ctid" -- timeout -k 10 "$inner" env \
-		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb LC_ALL=C \
-		DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a "$@"
-}
-
-# What a container prints is its root's to choose: so much of it is kept.
-capture() { # COMMAND...; $work/out gets the output
-	{
-		status=0
-		"$@" 2>&1 || status=$?
-		echo "$status" >"$work/rc"
-	} | {
-		head -c 1000000 >"$work/out"
-		cat >/dev/null
-	}
-	return "$(cat "$work/rc")"
-}
-
-# What a container says must not command a terminal: control characters, U+0080 to U+009F.
-show_output() {
-	LC_ALL=C tr -c '\n\t -~\200-\377' '?' <"$1" |
-		LC_ALL=C sed "s/$(printf '\302[\200-\237]')/??/g; s/^/lxc-nvidia-setup: | /" | tail -n "${2:-200}" >&2
 }
 
 wait_for_state() { # STATE

@@ -10,23 +10,15 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 
 EX_SOFTWARE=5
+libexec=${0%/*}
+[ -r "$libexec/lxc-nvidia-exec" ] || libexec=@pkglibexecdir@
+# shellcheck source=utils/lxc-nvidia-exec.sh
+. "$libexec/lxc-nvidia-exec"
 repo_file=/etc/apt/sources.list.d/pve-gpu-utils-nvidia.list
 pin_file=/etc/apt/preferences.d/pve-gpu-utils-nvidia
 key_file=/etc/apt/keyrings/pve-gpu-utils-nvidia
 # s: between two looks at the network; for apt-get; for 400 MB from afar.
 poll=3 apt_limit=1800 download_limit=3600
-
-log() {
-	[ -n "$quiet" ] || printf 'lxc-nvidia-setup: %s\n' "$1" >&2
-}
-
-warn() {
-	log "warning: $1"
-}
-
-say() {
-	printf 'lxc-nvidia-setup: %s\n' "$1" >&2
-}
 
 fail() { # TEXT
 	say "$1"
@@ -37,45 +29,6 @@ clean_up() {
 	trap '' HUP INT TERM
 	[ -z "$scratch" ] || in_container 60 rm -rf "$scratch" >/dev/null 2>&1 || :
 	[ -z "$work" ] || rm -rf "$work"
-}
-
-# What pct starts must not keep our lock.
-pct_within() { # SECONDS ARGUMENTS
-	limit=$1
-	shift
-	timeout --foreground -k 10 "$limit" pct "$@" </dev/null 9>&-
-}
-
-# Both limits: the end of pct exec is not the end of what it has started.
-in_container() { # SECONDS COMMAND...
-	inner=$1
-	shift
-	pct_within $((inner + 30)) exec "$ctid" -- timeout -k 10 "$inner" env \
-		PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root TERM=dumb LC_ALL=C \
-		DEBIAN_FRONTEND=noninteractive NEEDRESTART_MODE=a "$@"
-}
-
-# What a container prints is its root's to choose: so much of it is kept.
-capture() { # COMMAND...; $work/out gets the output
-	{
-		status=0
-		"$@" 2>&1 || status=$?
-		echo "$status" >"$work/rc"
-	} | {
-		head -c 1000000 >"$work/out"
-		cat >/dev/null
-	}
-	return "$(cat "$work/rc")"
-}
-
-# What a container says must not command a terminal: control characters, U+0080 to U+009F.
-show_output() {
-	LC_ALL=C tr -c '\n\t -~\200-\377' '?' <"$1" |
-		LC_ALL=C sed "s/$(printf '\302[\200-\237]')/??/g; s/^/lxc-nvidia-setup: | /" | tail -n "${2:-200}" >&2
-}
-
-matches() { # TEXT EXTENDED-REGEX; -z: lines of a longer text are not looked at one by one
-	printf '%s\000' "$1" | grep -Ezqx -e "$2"
 }
 
 # One step in the container, logged; of its output what tells why it failed.

@@ -110,10 +110,6 @@ take_operand() {
 	[ -n "$ctid" ] || wrong_use "an empty operand is no container"
 }
 
-matches() { # TEXT EXTENDED-REGEX; -z: lines of a longer text are not looked at one by one
-	printf '%s\000' "$1" | grep -Ezqx -e "$2"
-}
-
 validate_inputs() {
 	matches "$ctid" '[1-9][0-9]*' || wrong_use "$ctid: is no ID of a container"
 	matches "$timeout" '[1-9][0-9]{0,4}' || wrong_use "--timeout=$timeout: is no number of seconds"

@@ -10,24 +10,14 @@ EX_ERROR=1 EX_INPUT=2 EX_NO_CONTAINER=3 EX_HOST=4 EX_SOFTWARE=5 EX_RESTART=6
 
 libexec=$self
 [ -r "$libexec/lxc-nvidia-options" ] || libexec=@pkglibexecdir@
+# shellcheck source=utils/lxc-nvidia-exec.sh
+. "$libexec/lxc-nvidia-exec"
 # shellcheck source=utils/lxc-nvidia-options.sh
 . "$libexec/lxc-nvidia-options"
 # shellcheck source=utils/lxc-nvidia-container.sh
 . "$libexec/lxc-nvidia-container"
 
 # ---- words, and the end ----
-
-log() {
-	[ -n "$quiet" ] || printf 'lxc-nvidia-setup: %s\n' "$1" >&2
-}
-
-warn() {
-	log "warning: $1"
-}
-
-say() {
-	printf 'lxc-nvidia-setup: %s\n' "$1" >&2
-}
 
 fail() { # CODE TEXT
 	say "$2"
