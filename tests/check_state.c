@@ -62,6 +62,8 @@ static const struct {
 	{ "#boot_id short\n#end 0\n", -EBADMSG, 0 },
 	{ HEAD "#job x y\n#end 0\n", -EBADMSG, 0 },
 	{ HEAD "#job 1 2 3\n#end 0\n", -EBADMSG, 0 },
+	{ HEAD "qemu/100\trunning\t77\tpve1\n#job 1 2\n#end 1\n", -EBADMSG, 1 },	/* too late */
+	{ HEAD "#node pve\\x1\n#end 0\n", -EBADMSG, 0 },
 };
 
 START_TEST(read_believes_whole_files_only)

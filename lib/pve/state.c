@@ -147,7 +147,7 @@ static bool parse_entry(char *line, bool journal, struct state_entry *e)
 }
 
 /* One "#word value" line; 1 when it is the end line, 0, -EBADMSG. */
-static int parse_head(const char *line, struct state_file *f)
+static int parse_head(char *line, struct state_file *f)
 {
 	uint64_t a, b;
 	char rest;
@@ -161,12 +161,14 @@ static int parse_head(const char *line, struct state_file *f)
 			return -EBADMSG;
 		f->time = (int64_t)a;
 	} else if (strncmp(line, "#node ", 6) == 0) {
+		if (!unescape(line + 6))
+			return -EBADMSG;
 		free(f->node);
-		f->node = xstrdup(line + 6);
+		f->node = dup_or_null(line + 6);
 	} else if (strncmp(line, "#job ", 5) == 0) {
 		if (sscanf(line, "#job %" SCNu64 " %" SCNu64 "%c", &a, &b, &rest) != 2
-		    || a > INT32_MAX)
-			return -EBADMSG;
+		    || a > INT32_MAX || f->n)
+			return -EBADMSG;	/* it says how the entries are to be read */
 		f->journal = true;
 		f->job_pid = (pid_t)a;
 		f->job_start = b;

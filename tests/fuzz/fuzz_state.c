@@ -37,6 +37,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		FUZZ_MUST(state_write(out, &f) == 0);
 		FUZZ_MUST(state_read(out, &g) == 0);
 		FUZZ_MUST(f.n == g.n && f.time == g.time && f.journal == g.journal);
+		FUZZ_MUST(fuzz_same(f.node, g.node));
 		FUZZ_MUST(strcmp(f.boot_id, g.boot_id) == 0);
 		FUZZ_MUST(f.job_pid == g.job_pid && f.job_start == g.job_start);
 		for (size_t i = 0; i < f.n; i++)
