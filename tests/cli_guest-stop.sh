@@ -105,6 +105,17 @@ must_be_down qemu/101
 printf '[backup]\nfoo = bar\n' >/etc/pve-gpu-utils/pve-gpu-utils.conf
 expect 78 guest-stop 101
 
+fresh "the progress line fits the terminal"
+vm 101
+vm 102
+up qemu/101 qemu/102
+echo late >"$FAKE/STOP-101"
+echo late >"$FAKE/STOP-102"
+expect 0 script -qec "stty cols 30; guest-stop 101 102 >/dev/null" /dev/null </dev/null
+tr '\r' '\n' <"$FAKE/out" | sed 's/.*\[K//' >"$FAKE/lines"
+grep -q '^stopping qemu/102 [0-9]* s, stopp' "$FAKE/lines" || fail "no progress line"
+! grep -q '.\{30\}' "$FAKE/lines" || fail "a progress line of 30 columns or more"
+
 fresh "a host service"
 vm 101
 expect 0 guest-stop unit/ollama.service

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -255,24 +256,40 @@ void power_ha_keep(const char *name, struct guest_id id)
 		    name, sid);
 }
 
+/* Columns of a progress line: one that wraps could not be taken back. */
+static size_t progress_width(void)
+{
+	struct winsize size;
+
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col < 2)
+		return 79;
+	return size.ws_col - 1u;
+}
+
 static void show_progress(const struct power_task *tasks, size_t n, bool clear)
 {
+	_cleanup_free_ char *line = NULL;
 	static bool shown;
-	const char *sep = "";
 
 	if (msg_level < 0 || !isatty(STDERR_FILENO))
 		return;
-	if (shown)
-		fputs("\r\033[K", stderr);
-	shown = false;
 	for (size_t i = 0; i < n && !clear; i++) {
+		char *longer;
+
 		if (tasks[i].stage != POWER_RUNS && tasks[i].stage != POWER_SETTLES)
 			continue;
-		fprintf(stderr, "%s%s %s %" PRId64 " s", sep, tasks[i].stop ? "stopping" : "starting",
-			tasks[i].name, (spawn_now() - tasks[i].started) / 1000);
-		sep = ", ";
-		shown = true;
+		longer = xasprintf("%s%s%s %s %" PRId64 " s", line ? line : "",
+				   line ? ", " : "",
+				   tasks[i].stop ? "stopping" : "starting", tasks[i].name,
+				   (spawn_now() - tasks[i].started) / 1000);
+		free(line);
+		line = longer;
 	}
+	if (shown)
+		fputs("\r\033[K", stderr);
+	shown = line;
+	if (line)
+		fprintf(stderr, "%.*s", (int)progress_width(), line);
 	fflush(stderr);
 }
 
