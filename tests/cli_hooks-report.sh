@@ -33,7 +33,7 @@ host() {
 	mkdir -p "$r/etc/pve-gpu-utils/vzdump.d" "$r/etc/systemd/system/multi-user.target.wants" "$r/var/lib"
 	cp "$TEST_SRC/../utils/vzdump-hook" "$r$stub"
 	cp "$TEST_SRC/../utils/50-gpu" "$r/etc/pve-gpu-utils/vzdump.d/50-gpu"
-	chmod 755 "$r$stub" "$r/etc/pve-gpu-utils/vzdump.d/50-gpu"
+	chmod 755 "$r$stub" "$r/etc/pve-gpu-utils/vzdump.d" "$r/etc/pve-gpu-utils/vzdump.d/50-gpu"
 	ln -s nowhere "$r/etc/systemd/system/multi-user.target.wants/pve-gpu-recover.service"
 }
 
@@ -103,6 +103,12 @@ broken 1 "^fail${tab}hook${tab}$stub: not executable"
 host entry-missing
 rm "$r/etc/pve-gpu-utils/vzdump.d/50-gpu"
 broken 1 "^fail${tab}hook${tab}.*/50-gpu: No such file"
+host entry-of-others
+chmod 775 "$r/etc/pve-gpu-utils/vzdump.d/50-gpu"
+broken 1 "^fail${tab}hook${tab}/etc/pve-gpu-utils/vzdump.d/50-gpu others may write to it.*${tab}the chain runs without"
+host chain-of-others
+chmod 777 "$r/etc/pve-gpu-utils/vzdump.d"
+broken 1 "^fail${tab}hook${tab}/etc/pve-gpu-utils/vzdump.d/50-gpu is in a folder that others may write to"
 host own-script
 printf '\tscript /usr/local/bin/own\n' >>"$r/etc/pve/jobs.cfg"
 broken 1 "^fail${tab}job${tab}nightly has a script of its own: /usr/local/bin/own"

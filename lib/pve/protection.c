@@ -6,6 +6,7 @@
 
 #include "base/cleanup.h"
 #include "base/root.h"
+#include "base/trust.h"
 #include "base/xalloc.h"
 #include "pve/jobs.h"
 #include "pve/protection.h"
@@ -95,6 +96,8 @@ static bool is_script(const char *name, char **why)
 
 static void check_hook(const struct job_defaults *d, struct findings *f)
 {
+	_cleanup_free_ char *entry_path = root_path("%s", entry);
+	const char *untrusted = trust_problem(entry_path);
 	char *why = NULL;
 
 	if (!d->script) {
@@ -114,6 +117,9 @@ static void check_hook(const struct job_defaults *d, struct findings *f)
 	else if (!is_script(entry, &why))
 		fail(f, "hook", xasprintf("%s: %s", entry, why),
 		     xstrdup("the chain runs without the GPU hook; put it back"));
+	else if (untrusted)
+		fail(f, "hook", xasprintf("%s %s", entry, untrusted),
+		     xstrdup("the chain runs without the GPU hook"));
 	else
 		ok(f, "hook", xstrdup("vzdump calls " REHEARSAL_STUB));
 	free(why);
