@@ -86,6 +86,11 @@ says 'Error: --pid is required'
 expect 1 cuda-ckpt --action jump --pid 1
 expect 1 cuda-ckpt --action lock --pid 1 --timeout soon
 expect 1 cuda-ckpt --action lock --nonsense
+# What would be passed over in silence is no option of this spelling.
+for word in --tree --cgroup=/a --container=a --guest=lxc/1 --record=/nonexistent/a --gpu-map=GPU-0=GPU-1 -j; do
+	expect 1 cuda-ckpt --action lock --pid 1 "$word"
+	says 'take --pid, --timeout and --force only'
+done
 expect 0 cuda-ckpt
 cp "$dir/out" "$dir/usage"
 expect 0 cuda-ckpt --help
@@ -355,6 +360,20 @@ untouched "too little GPU memory"
 rm "$FAKE_CUDA_DIR/vram-free"
 expect 0 cuda-ckpt resume --record "$dir/record" "$one"; silent
 is running "$one"
+# One that is suspended already needs its GPU memory again, too; a suspend that is taken
+# back leaves the record of an earlier one as it was.
+expect 0 cuda-ckpt suspend --record "$dir/record" "$one"
+expect 0 cuda-ckpt suspend --record "$dir/both" "$one" "$two"
+[ "$(awk 'NR == 1 { print $2 }' "$dir/both")" -eq $((2 * $(awk 'NR == 1 { print $2 }' "$dir/record"))) ] ||
+	fail "a record of two, one of them suspended before: $(cat "$dir/record" "$dir/both")"
+expect 0 cuda-ckpt resume "$one" "$two"; silent
+fault "checkpoint $one 999"
+expect 69 cuda-ckpt suspend --record "$dir/new" "$one"
+[ ! -e "$dir/new" ] || fail "the record of a suspend that was taken back"
+cp "$dir/both" "$dir/earlier"
+expect 69 cuda-ckpt suspend --record "$dir/both" "$one"
+cmp "$dir/earlier" "$dir/both" >&2 || fail "a suspend that was taken back has changed a record"
+fault
 expect 0 cuda-ckpt suspend "$one"; silent
 ls /run/pve-gpu-utils/cuda/"$one"-* >/dev/null 2>&1 || fail "no note of the GPU memory that was in use"
 expect 0 cuda-ckpt resume "$one"; silent
@@ -431,6 +450,16 @@ printf '0::/a/b\n' >"$dir/root/proc/77/cgroup"
 printf '7f0000000000-7f0000001000 r-xp 00000000 08:01 42 /usr/lib/libcuda.so.580.65.06\n' >"$dir/root/proc/77/maps"
 : >"$dir/root/proc/77/environ"
 expect 69 cuda-ckpt -R "$dir/root" suspend 77; says 'knows the processes of this host only'
+# The process of that number may be there on this host, too.
+mkdir "$dir/root/proc/$one"
+for file in status stat cgroup maps environ; do
+	sed "s/77/$one/g" "$dir/root/proc/77/$file" >"$dir/root/proc/$one/$file"
+done
+: >"$FAKE_CUDA_DIR/log"
+expect 1 cuda-ckpt -R "$dir/root" --action lock --pid "$one"; says 'knows the processes of this host only'
+expect 1 cuda-ckpt -R "$dir/root" --list-gpus
+untouched "another root, --action"
+is running "$one"
 mkdir -p "$dir/root/sys/fs/cgroup/a/b"
 : >"$dir/root/sys/fs/cgroup/cgroup.controllers"
 echo 1 >"$dir/root/sys/fs/cgroup/a/cgroup.freeze"

@@ -166,6 +166,10 @@ static int run_action(const struct action *a, pid_t pid, uint32_t timeout, bool 
 	if (cudaunit_open(&u, &pid, 1, &opts) < 0) {
 		fputs("Failed to initialize CUDA\n", stderr);
 		rc = ckpt_say_error(NULL, &u, NULL);
+	} else if (cudaproc_start(pid) != p.start) {
+		/* Its number is another process's by now. */
+		say("process %d: has ended", (int)pid);
+		rc = EX_NOINPUT;
 	} else {
 		rc = run(a, &procs, &u, force);
 	}

@@ -316,6 +316,8 @@ static void check_processes(struct report *r, const struct ckpt_opts *o,
 			put(r, m->pid, "cuda", failed, "another cuda-ckpt is at work on it");
 		else if (m && m->error == CUDAUNIT_HUNG)
 			put(r, m->pid, "cuda", failed, "the driver gets no answer from it");
+		else if (m && m->error == CUDAUNIT_CRASHED)
+			put(r, m->pid, "cuda", failed, "the driver's library crashed when asked about it");
 		check_process(r, &procs->list[i], m ? m->state : -1);
 	}
 	cudaunit_done(&u);

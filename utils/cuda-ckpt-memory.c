@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* cuda-ckpt: is there room for what is moved? */
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "base/atomicfile.h"
 #include "base/cleanup.h"
 #include "base/msg.h"
 #include "base/readfile.h"
@@ -19,12 +17,6 @@
 #include "gpu/vramrecord.h"
 
 enum { NVML_WAIT = 10000 };	/* ms that NVIDIA's management library is given */
-
-struct ckpt_memory {
-	struct nvml_question question;
-	struct nvml nvml;
-	bool is_known;		/* the library has answered */
-};
 
 struct ckpt_memory *ckpt_memory_start(void)
 {
@@ -41,22 +33,10 @@ void ckpt_memory_done(struct ckpt_memory *mem)
 	if (!mem)
 		return;
 	nvml_done(&mem->nvml);
+	free(mem->former);
 	if (mem->question.fd >= 0)
 		close(mem->question.fd);
 	free(mem);
-}
-
-static uint64_t start_of(const struct ckpt_procs *procs, pid_t pid)
-{
-	for (size_t i = 0; i < procs->n; i++)
-		if (procs->list[i].pid == pid)
-			return procs->list[i].start;
-	return 0;
-}
-
-static bool will_lose(const struct cudaunit_member *m)
-{
-	return m->state == CUDA_RUNNING || m->state == CUDA_LOCKED;
 }
 
 /* Bytes of memory that the kernel would give out; UINT64_MAX when it does not say. */
@@ -124,7 +104,7 @@ static int check_groups(const struct cudaunit *u, bool force)
 		struct cgroupfs_limit *limits;
 		size_t n;
 
-		if (!will_lose(m) || m->vram == UINT64_MAX ||
+		if (!ckpt_will_lose(m) || m->vram == UINT64_MAX ||
 		    cgroupfs_limits(m->pid, &limits, &n) < 0)
 			continue;
 		for (size_t k = 0; k < n; k++)
@@ -152,7 +132,7 @@ static int check_host(const struct ckpt_opts *o, const struct cudaunit *u)
 	int code;
 
 	for (size_t i = 0; i < u->n; i++) {
-		if (!will_lose(&u->members[i]))
+		if (!ckpt_will_lose(&u->members[i]))
 			continue;
 		if (u->members[i].vram == UINT64_MAX)
 			is_unknown = true;
@@ -174,7 +154,7 @@ static int read_needs(const struct ckpt_opts *o, const struct ckpt_procs *procs,
 
 	for (size_t i = 0; i < u->n; i++) {
 		struct cudaunit_member *m = &u->members[i];
-		_cleanup_free_ char *path = vramrecord_path(m->pid, start_of(procs, m->pid));
+		_cleanup_free_ char *path = vramrecord_path(m->pid, ckpt_start_of(procs, m->pid));
 		struct vramrecord one;
 
 		if (m->state != CUDA_CHECKPOINTED || vramrecord_read(path, &one) < 0)
@@ -290,86 +270,4 @@ int ckpt_memory_check(struct ckpt_memory *mem, const struct ckpt_opts *o,
 		vramrecord_done(&needs);
 	}
 	return code;
-}
-
-/* Records of processes that have ended are of no use: each dump leaves one. */
-static void prune(const char *dir)
-{
-	_cleanup_closedir_ DIR *d = opendir(dir);
-	struct dirent *entry;
-
-	while (d && (entry = readdir(d))) {
-		_cleanup_free_ char *proc = NULL;
-		size_t digits = strspn(entry->d_name, "0123456789");
-
-		if (digits == 0 || entry->d_name[digits] != '-')
-			continue;
-		proc = root_path("/proc/%.*s", (int)digits, entry->d_name);
-		if (access(proc, F_OK) < 0 && errno == ENOENT)
-			unlinkat(dirfd(d), entry->d_name, 0);
-	}
-}
-
-static void write_one(const struct ckpt_procs *procs, const struct cudaunit_member *m,
-		      const struct vramrecord *r)
-{
-	_cleanup_free_ char *path = vramrecord_path(m->pid, start_of(procs, m->pid));
-	int rc = vramrecord_write(path, r);
-
-	if (rc < 0) {
-		errno = -rc;
-		say_warn("%s: %s: free GPU memory will not be checked at resume", path,
-			 strerror(errno));
-	}
-}
-
-int ckpt_memory_record(struct ckpt_memory *mem, const struct ckpt_opts *o,
-		       const struct ckpt_procs *procs, const struct cudaunit *u)
-{
-	_cleanup_free_ char *top = root_path("/run/pve-gpu-utils");
-	_cleanup_free_ char *dir = root_path("/run/pve-gpu-utils/cuda");
-	struct vramrecord all = { 0 };
-	bool keeps = geteuid() == 0 && mem->is_known;
-	int rc = 0;
-
-	if (keeps && (atomicfile_state_dir(top) < 0 || atomicfile_state_dir(dir) < 0))
-		keeps = false;
-	if (keeps)
-		prune(dir);
-	for (size_t i = 0; i < u->n; i++) {
-		struct vramrecord one = { 0 };
-
-		for (size_t k = 0; k < mem->nvml.n_uses; k++) {
-			const struct nvml_use *use = &mem->nvml.uses[k];
-
-			if (use->pid == u->members[i].pid && use->bytes != UINT64_MAX)
-				vramrecord_add(&one, &mem->nvml.gpus[use->gpu].uuid,
-					       use->bytes);
-		}
-		vramrecord_add_all(&all, &one);
-		if (keeps && one.n && will_lose(&u->members[i]))
-			write_one(procs, &u->members[i], &one);
-		vramrecord_done(&one);
-	}
-	if (o->record)
-		rc = vramrecord_write(o->record, &all);
-	vramrecord_done(&all);
-	if (rc == 0)
-		return EX_OK;
-	errno = -rc;
-	say_errno("%s", o->record);
-	return EX_CANTCREAT;
-}
-
-void ckpt_memory_forget(const struct ckpt_procs *procs, const struct cudaunit *u)
-{
-	for (size_t i = 0; i < u->n; i++) {
-		const struct cudaunit_member *m = &u->members[i];
-		_cleanup_free_ char *path = NULL;
-
-		if (m->hung || (m->state != CUDA_RUNNING && m->state != CUDA_LOCKED))
-			continue;
-		path = vramrecord_path(m->pid, start_of(procs, m->pid));
-		unlink(path);
-	}
 }

@@ -280,15 +280,16 @@ static int go(struct run *r, unsigned stages, struct ckpt_memory *mem)
 	if (cudaunit_run(&r->unit, stages) < 0) {
 		ckpt_tell_end();
 		code = say_failure(r);
-		if (o->record && stages & DO_CHECKPOINT)
-			unlink(o->record);
+		/* What is left suspended still needs what is in it. */
+		if (o->record && stages & DO_CHECKPOINT && r->unit.taken_back)
+			ckpt_memory_unrecord(mem, o);
 	}
 	ckpt_tell_end();
 	ckpt_memory_forget(&r->procs, &r->unit);
 	return code;
 }
 
-static int refuse_root(void)
+int ckpt_refuse_root(void)
 {
 	if (root_is_host())
 		return EX_OK;
@@ -311,7 +312,7 @@ int ckpt_run(const struct ckpt_opts *o)
 	}
 	code = ckpt_find(o, &r.procs);
 	if (code == EX_OK)
-		code = refuse_root();
+		code = ckpt_refuse_root();
 	if (code == EX_OK) {
 		stop_fd = ckpt_signals();
 		if (stages & (DO_CHECKPOINT | DO_RESTORE))
@@ -360,7 +361,7 @@ int ckpt_state(const struct ckpt_opts *o)
 		return msg_usage_error();
 	code = ckpt_find(o, &r.procs);
 	if (r.procs.n)
-		more = refuse_root();
+		more = ckpt_refuse_root();
 	/* What is wrong with one is no reason to be silent of the others. */
 	if (r.procs.n && more == EX_OK) {
 		more = open_unit(&r, -1);

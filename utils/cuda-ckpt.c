@@ -234,16 +234,30 @@ static int run_verb(const char *verb, char **operands, const struct words *words
 	}
 }
 
+/* --action and --list-gpus: what they would pass over in silence is refused. */
+static int run_action(char **operands, const struct words *words, const struct ckpt_opts *o)
+{
+	const struct cudaselect *sel = &o->sel;
+
+	if (*operands) {
+		say("%s: --action and --list-gpus take no operand", *operands);
+		return 1;
+	}
+	if (sel->tree || sel->cgroup || sel->container || sel->guest || o->record ||
+	    words->gpu_map || words->has_records) {
+		say("--action and --list-gpus take --pid, --timeout and --force only");
+		return 1;
+	}
+	if (ckpt_refuse_root() != EX_OK)
+		return 1;
+	return ckpt_action(words->action, words->pid, words->timeout, o->force,
+			   words->lists_gpus);
+}
+
 static int run(char **operands, const struct words *words, struct ckpt_opts *o)
 {
-	if (words->action || words->lists_gpus) {
-		if (*operands) {
-			say("%s: --action and --list-gpus take no operand", *operands);
-			return 1;
-		}
-		return ckpt_action(words->action, words->pid, words->timeout,
-				   o->force, words->lists_gpus);
-	}
+	if (words->action || words->lists_gpus)
+		return run_action(operands, words, o);
 	/* What the other spelling does without an action. */
 	if (!*operands) {
 		usage(stdout);

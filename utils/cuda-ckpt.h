@@ -11,6 +11,7 @@
 #include "gpu/cudaproc.h"
 #include "gpu/cudaselect.h"
 #include "gpu/cudaunit.h"
+#include "gpu/nvml.h"
 
 enum verb {
 	VERB_SUSPEND,
@@ -82,7 +83,12 @@ const char *ckpt_gib(uint64_t bytes, char buf[32]);
 
 /* cuda-ckpt-memory.c */
 
-struct ckpt_memory;
+struct ckpt_memory {
+	struct nvml_question question;
+	struct nvml nvml;
+	bool is_known;		/* the library has answered */
+	char *former;		/* owned; what --record's file held before; NULL: nothing */
+};
 
 /* Begin to ask how much GPU memory is in use and free. */
 struct ckpt_memory *ckpt_memory_start(void);
@@ -94,6 +100,16 @@ struct ckpt_memory *ckpt_memory_start(void);
 int ckpt_memory_check(struct ckpt_memory *mem, const struct ckpt_opts *o,
 		      const struct ckpt_procs *procs, struct cudaunit *u, unsigned stages);
 
+void ckpt_memory_done(struct ckpt_memory *mem);
+
+/* cuda-ckpt-record.c */
+
+/* When the process began, as in its struct cudaproc; 0 when procs does not have it. */
+uint64_t ckpt_start_of(const struct ckpt_procs *procs, pid_t pid);
+
+/* Has it GPU memory, which a checkpoint moves? */
+bool ckpt_will_lose(const struct cudaunit_member *m);
+
 /*
  * Before checkpoints: write down what the GPUs will have to have again.
  * EX_OK or an exit code.
@@ -101,9 +117,11 @@ int ckpt_memory_check(struct ckpt_memory *mem, const struct ckpt_opts *o,
 int ckpt_memory_record(struct ckpt_memory *mem, const struct ckpt_opts *o,
 		       const struct ckpt_procs *procs, const struct cudaunit *u);
 
+/* After a suspend that was taken back: --record's file as it was before. */
+void ckpt_memory_unrecord(const struct ckpt_memory *mem, const struct ckpt_opts *o);
+
 /* Forget what was written down of processes that have their GPU memory. */
 void ckpt_memory_forget(const struct ckpt_procs *procs, const struct cudaunit *u);
-void ckpt_memory_done(struct ckpt_memory *mem);
 
 /* cuda-ckpt-report.c */
 
@@ -127,6 +145,9 @@ struct record_writer *ckpt_report_new(const struct record_opts *ropts);
  * blocked; SIGPIPE is ignored.
  */
 int ckpt_signals(void);
+
+/* EX_OK on the running host; else EX_UNAVAILABLE, said: the driver knows no other root. */
+int ckpt_refuse_root(void);
 
 /* suspend, resume and the single stages. The exit code. */
 int ckpt_run(const struct ckpt_opts *o);

@@ -11,7 +11,7 @@ enum cudasigns_bit {
 	CUDASIGNS_IPC = 1 << 1,		/* CUDA's or NCCL's shared files are mapped */
 	CUDASIGNS_FABRIC = 1 << 2,	/* an IMEX channel is open */
 	CUDASIGNS_MIG = 1 << 3,		/* an instance's capability is open, or named */
-	CUDASIGNS_MPS = 1 << 4,		/* the pipe of MPS is in its environment, or open */
+	CUDASIGNS_MPS = 1 << 4,		/* the pipe of MPS is in its environment */
 	CUDASIGNS_UVM = 1 << 5,		/* writable mappings of /dev/nvidia-uvm */
 	CUDASIGNS_NVML = 1 << 6,	/* libnvidia-ml is mapped */
 	CUDASIGNS_RDMA = 1 << 7,	/* /dev/gdrdrv, /dev/infiniband */
