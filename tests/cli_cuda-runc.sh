@@ -386,6 +386,20 @@ is cuda.4711 running "partly suspended"
 is cuda.4712 checkpointed "partly suspended"
 grep -q '"suspended": 2' "$dir/image/cuda-runc.json" || fail "partly suspended: note"
 
+# An earlier checkpoint in the same place: its note stays when nothing comes of the next
+# one, and is not taken for that of one that has nothing to note.
+fresh running
+expect 0 checkpoint --image-path "$dir/image" --leave-running c1
+cp "$dir/image/cuda-runc.json" "$dir/note"
+echo 1 >"$fake/fail-ckpt-suspend"
+expect 1 checkpoint --image-path "$dir/image" --leave-running c1
+cmp "$dir/note" "$dir/image/cuda-runc.json" >&2 || fail "a failed suspend costs the earlier image its note"
+[ -e "$dir/image/cuda-ckpt.record" ] || fail "a failed suspend costs the earlier image its record"
+rm "$fake/fail-ckpt-suspend" "$fake"/cuda.*
+expect 0 checkpoint --image-path "$dir/image" c1
+[ ! -e "$dir/image/cuda-runc.json" ] || fail "the note of an earlier image stays with another one"
+[ ! -e "$dir/image/cuda-ckpt.record" ] || fail "the record of an earlier image stays with another one"
+
 # One that has a GPU open and no state that could be told is no process without CUDA.
 fresh running
 ln -s /dev/nvidia0 "$root/proc/4714/fd/5"
@@ -604,6 +618,16 @@ mv "$dir/image" "$dir/b/img"
 expect 0 restore --detach --image-path img c1
 grep -q libdir "$fake/criu.conf" || fail "a relative image path"
 rm -r "$dir/b/img"
+# Without one, or with an empty one, it is here, wherever the bundle is.
+mkdir -p "$dir/b2"
+for word in --no-pivot --image-path=; do
+	suspended
+	cp "$dir/b/config.json" "$dir/b2/config.json"
+	mv "$dir/image" "$dir/b/checkpoint"
+	expect 0 restore --detach "$word" --bundle "$dir/b2" c1
+	grep -q libdir "$fake/criu.conf" || fail "the image's path when none is given ($word)"
+	rm -r "$dir/b/checkpoint"
+done
 # What the record says of GPU memory is compared before anything is moved there.
 suspended
 echo '#end 0' >"$dir/image/cuda-ckpt.record"

@@ -20,6 +20,7 @@ struct stage {
 	struct cudaset set;	/* what we have suspended */
 	bool in_doubt;		/* cuda-ckpt failed: it takes back itself, if it could */
 	size_t users;		/* processes with CUDA's library */
+	bool had_note;		/* an earlier checkpoint's is in the same place */
 	struct note note;
 };
 
@@ -195,8 +196,11 @@ static int checkpoint(struct stage *s)
 		if (rc == 0)
 			rc = note_write(call->image_path, &s->note, &why);
 	}
-	if (rc == 0)
+	if (rc == 0) {
+		/* Of an earlier checkpoint, whose images are replaced. */
+		image_clear(call->image_path, !is_noted(s), s->set.n == 0);
 		rc = dump(s, &why);
+	}
 	if (rc == 0 && !call->leave_running)
 		return 0;
 	if (rc < 0)
@@ -204,8 +208,9 @@ static int checkpoint(struct stage *s)
 			 why ? why : "stopped by a signal; all is as it was");
 	if (rc > 0)
 		said = log_error_since(call, size);
-	if (rc != 0)
-		image_clear(call->image_path);
+	/* An earlier one that is as good as it was keeps its note. */
+	if (rc != 0 && !s->had_note)
+		image_clear(call->image_path, true, true);
 	if (!take_back(s))
 		return rc > 0 ? rc : 1;
 	if (rc > 0)
@@ -235,6 +240,7 @@ int checkpoint_run(struct job *job)
 		return rc;
 	}
 	s.was_paused = s.is_paused = job->container.is_paused;
+	s.had_note = image_has_note(job->call->image_path);
 	if (cuda_users(job, &pids, &s.users, &why) < 0 ||
 	    mounts_find(job, &s.note.mounts, &why) < 0) {
 		complain(job->call, "checkpoint of %s: %s", job->call->id, why);

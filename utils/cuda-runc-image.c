@@ -16,7 +16,8 @@ enum { NOTE_VERSION = 1, NOTE_MAX = 1 << 20, CONFIG_MAX = 1 << 20 };
 
 static const char *image_dir(const char *image_path)
 {
-	return image_path ? image_path : "checkpoint";	/* as the runtimes have it */
+	/* As the runtimes have it: in the folder they are called in. */
+	return image_path && *image_path ? image_path : "checkpoint";
 }
 
 static char *note_path(const char *image_path)
@@ -66,13 +67,22 @@ int note_write(const char *image_path, const struct note *note, char **why)
 	return rc < 0 ? -1 : 0;
 }
 
-void image_clear(const char *image_path)
+bool image_has_note(const char *image_path)
 {
-	_cleanup_free_ char *note = note_path(image_path),
-			    *record = image_record(image_path);
+	_cleanup_free_ char *note = note_path(image_path);
 
-	unlink(note);
-	unlink(record);
+	return access(note, F_OK) == 0;
+}
+
+void image_clear(const char *image_path, bool note, bool record)
+{
+	_cleanup_free_ char *note_file = note_path(image_path),
+			    *record_file = image_record(image_path);
+
+	if (note)
+		unlink(note_file);
+	if (record)
+		unlink(record_file);
 }
 
 static bool parse(const json_t *json, struct note *note)

@@ -160,12 +160,13 @@ int restore_run(struct job *job)
 	_cleanup_close_ int options = -1;
 	struct note note = { 0 };
 	struct running run = { 0 };
+	bool is_relative;
 	int rc;
 
-	/* The runtime looks for a relative one in the bundle. */
-	image = xasprintf("%s%s%s", call->image_path && *call->image_path == '/' ? "" :
-			  call->bundle, call->image_path && *call->image_path == '/' ? "" : "/",
-			  call->image_path ? call->image_path : "checkpoint");
+	/* The runtime looks for a relative one in the bundle, but for its default here. */
+	is_relative = call->image_path && *call->image_path && *call->image_path != '/';
+	image = is_relative ? xasprintf("%s/%s", call->bundle, call->image_path) :
+		xstrdup(call->image_path ? call->image_path : "");
 	record = image_record(image);
 	rc = note_read(image, &note, &why);
 	if (rc >= 0 && read_gpu_map(config, &map, &why) < 0)

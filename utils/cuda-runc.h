@@ -18,7 +18,7 @@ struct call {
 	const char *id;		/* the container; NULL for none */
 	const char *log;	/* --log; NULL for none */
 	bool log_json;		/* --log-format json */
-	const char *image_path;	/* NULL: "checkpoint" here */
+	const char *image_path;	/* NULL or empty: "checkpoint" here */
 	const char *bundle;	/* "." when not given */
 	bool leave_running;
 	bool pre_dump;
@@ -165,8 +165,11 @@ char *image_record(const char *image_path);
 /* 0 or -1 (why). */
 int note_write(const char *image_path, const struct note *note, char **why);
 
+/* Has an earlier checkpoint left its note in the directory? */
+bool image_has_note(const char *image_path);
+
 /* Take away what is ours in it. */
-void image_clear(const char *image_path);
+void image_clear(const char *image_path, bool note, bool record);
 
 /* 1; 0 when there is none; -1 (why). */
 int note_read(const char *image_path, struct note *note, char **why);
