@@ -236,6 +236,7 @@ need() {
 build_needs="build-essential debhelper autoconf automake pkgconf check kmod libinih-dev libjansson-dev
 	libkmod-dev libpci-dev libsmartcols-dev procps"
 
+package_needs="devscripts lintian blhc mmdebstrap xz-utils"
 sim_needs="build-essential perl iproute2 hostname util-linux procps"
 roots_needs="mmdebstrap e2fsprogs util-linux kmod"
 
@@ -530,6 +531,34 @@ rung_gpu() {
 	fi
 }
 
+build_here() {
+	# Of this release the rungs unit and cli tell; a build with tests is the other one's.
+	options=
+	[ -n "$gates" ] || options=nocheck
+	check "build on $here" 1500 env DEB_BUILD_OPTIONS=$options "$work/source/tests/package/build.sh" "$pkg/$here" || return
+	: >"$work/built-here"
+	check "lintian on $here" 300 "$work/source/tests/package/lint.sh" "$pkg/$here"
+	check "hardening and links on $here" 300 "$work/source/tests/package/binaries.sh" "$pkg/$here"
+	[ -z "$gates" ] ||
+		check "built twice on $here" 600 "$work/source/tests/package/reproducible.sh" "$pkg/$here"
+}
+build_other() {
+	built=$pkg/root-$other/build
+	prepare "root of $other" 600 "$root" make "$other" "$pkg/root-$other" lintian devscripts blhc || return
+	mkdir -p "$built" && cp -a "$pkg/$other" "$work/source/tests/package" "$built/"
+	check "build on $other" 1500 "$root" run "$pkg/root-$other" "/build/package/build.sh" "/build/$other" && {
+		check "lintian on $other" 300 "$root" run "$pkg/root-$other" /build/package/lint.sh "/build/$other"
+		check "hardening and links on $other" 300 "$root" run "$pkg/root-$other" /build/package/binaries.sh "/build/$other"
+		[ -z "$gates" ] ||
+			check "built twice on $other" 600 "$root" run "$pkg/root-$other" /build/package/reproducible.sh "/build/$other"
+		find "$built/$other" -maxdepth 1 -type f -exec cp -a {} "$pkg/$other/" \;
+	}
+	rm -rf --one-file-system "$pkg/root-$other"
+}
+build_package() { # here|other
+	"build_$1"
+}
+
 lifecycle() { # SUITE
 	set -- "$1" "$pkg/$1"/*.deb
 	[ -e "$2" ] || {
@@ -546,7 +575,8 @@ lifecycle() { # SUITE
 }
 
 rung_package() {
-	need devscripts lintian blhc mmdebstrap xz-utils || return
+	# shellcheck disable=SC2086 # a list of packages
+	need $package_needs || return
 	make_source || return
 	pkg=$work/package
 	root=$work/source/tests/package/root.sh
@@ -561,28 +591,7 @@ rung_package() {
 		mv "$f" "$(printf %s "$f" | sed 's/^pve-gpu-utils-/pve-gpu-utils_/; s/\.tar/.orig.tar/')"
 	done && cp -a "$work/source/debian" . && cp -a . "$pkg/$other")
 
-	# Of this release the rungs unit and cli tell; a build with tests is the other one's.
-	options=
-	[ -n "$gates" ] || options=nocheck
-	check "build on $here" 1500 env DEB_BUILD_OPTIONS=$options "$work/source/tests/package/build.sh" "$pkg/$here" && {
-		check "lintian on $here" 300 "$work/source/tests/package/lint.sh" "$pkg/$here"
-		check "hardening and links on $here" 300 "$work/source/tests/package/binaries.sh" "$pkg/$here"
-		[ -z "$gates" ] ||
-			check "built twice on $here" 600 "$work/source/tests/package/reproducible.sh" "$pkg/$here"
-	}
-
-	prepare "root of $other" 600 "$root" make "$other" "$pkg/root-$other" lintian devscripts blhc && {
-		mkdir -p "$pkg/root-$other/build" && cp -a "$pkg/$other" "$work/source/tests/package" "$pkg/root-$other/build/"
-		check "build on $other" 1500 "$root" run "$pkg/root-$other" "/build/package/build.sh" "/build/$other" && {
-			check "lintian on $other" 300 "$root" run "$pkg/root-$other" /build/package/lint.sh "/build/$other"
-			check "hardening and links on $other" 300 "$root" run "$pkg/root-$other" /build/package/binaries.sh "/build/$other"
-			[ -z "$gates" ] ||
-				check "built twice on $other" 600 "$root" run "$pkg/root-$other" /build/package/reproducible.sh "/build/$other"
-			find "$pkg/root-$other/build/$other" -maxdepth 1 -type f -exec cp -a {} "$pkg/$other/" \;
-		}
-		rm -rf --one-file-system "$pkg/root-$other"
-	}
-
+	side_by_side build_package here other
 	side_by_side lifecycle "$here" "$other"
 
 	[ -n "$gates" ] || return 0
@@ -616,24 +625,32 @@ run_rung() {
 		: >"$work/ended-$rung"
 	) || :
 	[ -e "$work/ended-$rung" ] || count 1 FAIL "$rung: broke off"
+	: >"$work/over-$rung"
 }
-# The simulation waits more than it works: it runs beside the roots, when both are asked for,
-# and two of its scripts at a time.
+# The simulation waits more than it works: it runs beside the rungs from "package" on, when
+# they are asked for, as soon as there is a package; and two of its scripts at a time.
 start_sim_beside() {
 	case " $rungs " in
-	*' roots sim '*) ;;
+	*' sim '*) ;;
 	*) return ;;
 	esac
 	# Not two at apt.
 	# shellcheck disable=SC2086 # lists of packages
-	need $sim_needs $roots_needs && installed_tree || return
-	(rung=sim && run_rung) >"$work/sim.out" 2>&1 &
+	need $package_needs $sim_needs $roots_needs || return
+	(
+		trap '[ -z "$running" ] || kill "$running" 2>/dev/null; exit 130' INT TERM HUP
+		until [ -e "$work/built-here" ] || [ -e "$work/over-package" ]; do
+			sleep 1
+		done
+		rung=sim
+		run_rung
+	) >"$work/sim.out" 2>&1 &
 	beside=$!
 }
 
 echo "logs: $logs"
 for rung in $rungs; do
-	[ "$rung" != roots ] || start_sim_beside
+	[ "$rung" != package ] || start_sim_beside
 	if [ "$rung" = sim ] && [ -n "$beside" ]; then
 		wait "$beside"
 		cat "$work/sim.out"

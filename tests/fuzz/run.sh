@@ -3,9 +3,9 @@
 # run.sh - build and run the fuzz targets, each with its seeds
 #
 # usage: run.sh [NAME...]
-# Each for FUZZ_SECONDS: 5, with PVE_GPU_TEST_LONG=1 60. FUZZ_BUILD: a folder to build in
-# and to keep; what is new is then kept there too, in found/NAME. FUZZ_LOG: a file that
-# gets "NAME EXECUTIONS" lines. Exit 77 without clang.
+# Each for FUZZ_SECONDS: 5, with PVE_GPU_TEST_LONG=1 60; one per processor at a time.
+# FUZZ_BUILD: a folder to build in and to keep; what is new is then kept there too, in
+# found/NAME. FUZZ_LOG: a file that gets "NAME EXECUTIONS" lines. Exit 77 without clang.
 set -eu
 PATH=/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C.UTF-8
@@ -68,8 +68,6 @@ compile() { # NAME
 
 # --- run ----------------------------------------------------------------------
 
-passed=0
-failed=0
 run_one() { # NAME
 	mkdir -p "$work/tmp.$1" "$build/found/$1"
 	rm -f "$build/$1"-*
@@ -91,25 +89,48 @@ stat_of() { # WORD LOG
 		set -- "$@" "${f%.c}"
 	done
 }
-for name; do
-	rc=0
+# Compile and run it; what is to be said.
+try() { # NAME
+	name=$1 rc=0
 	compile "$name" >"$build/$name.log" 2>&1 && run_one "$name" || rc=$?
 	runs=$(stat_of number_of_executed_units "$build/$name.log")
 	[ -z "${FUZZ_LOG-}" ] || echo "$name ${runs:-0}" >>"$FUZZ_LOG"
 	if [ "$rc" -eq 0 ]; then
-		passed=$((passed + 1))
 		echo "ok   $name: $runs executions"
-	else
-		failed=$((failed + 1))
-		echo "FAIL $name: after ${runs:-no} executions"
-		grep -aEv '^(#[0-9]+[[:space:]]|INFO: |stat::)' "$build/$name.log" | head -n 40 | sed 's/^/     | /'
-		for f in "$build/$name"-*; do
-			[ ! -e "$f" ] || {
-				echo "     input, base64:"
-				base64 "$f" | head -n 20 | sed 's/^/     | /'
-			}
-		done
+		return
 	fi
+	echo "FAIL $name: after ${runs:-no} executions"
+	grep -aEv '^(#[0-9]+[[:space:]]|INFO: |stat::)' "$build/$name.log" | head -n 40 | sed 's/^/     | /'
+	for f in "$build/$name"-*; do
+		[ ! -e "$f" ] || {
+			echo "     input, base64:"
+			base64 "$f" | head -n 20 | sed 's/^/     | /'
+		}
+	done
+}
+worker() {
+	for target; do
+		mkdir "$work/taken.$target" 2>/dev/null || continue
+		try "$target" >"$work/$target.out"
+		cat "$work/$target.out"
+	done
+}
+workers=
+trap 'kill $workers 2>/dev/null; exit 130' INT TERM HUP
+n=$(nproc)
+while [ "$n" -gt 0 ]; do
+	worker "$@" &
+	workers="$workers $!"
+	n=$((n - 1))
+done
+wait
+passed=0
+failed=0
+for name; do
+	case $(head -n 1 "$work/$name.out") in
+	'ok '*) passed=$((passed + 1)) ;;
+	*) failed=$((failed + 1)) ;;
+	esac
 done
 echo "$passed passed, $failed failed, 0 skipped"
 [ "$failed" -eq 0 ]

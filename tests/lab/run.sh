@@ -4,8 +4,8 @@
 # run.sh [SCENARIO...] - both labs under QEMU. The small one (small.sh): Debian's
 # kernels, emulated GPUs, the built programs. The full one: a Debian 13 machine
 # with the package and the simulated qm, pct and vzdump; it loses its power for real.
-# Without operands every scenario of small/scenarios/ and scenarios/, mdev-boot only
-# when PVE_GPU_TEST_LONG is set. Last line:
+# Without operands every scenario of small/scenarios/ and scenarios/; mdev-boot, package
+# and whole-job only when PVE_GPU_TEST_LONG is set. Last line:
 # "N passed, N failed, N skipped", counted in checks. Exit 77: cannot run here.
 #
 # LAB_CACHE  folder that keeps what is made of Debian alone between runs
@@ -65,10 +65,11 @@ boot() {
 
 in_small=
 in_full=
-# "bench" is run by tests/bench/rescan; "mdev-boot" takes its time: with the full counts only.
+# "bench" is run by tests/bench/rescan. Of the others those that only repeat on a booted
+# machine what a chroot and the simulation show take their time with the full counts alone.
 [ $# -gt 0 ] || for file in "$lab"/small/scenarios/*.sh "$lab"/scenarios/*.sh; do
 	case $(basename "$file" .sh).${PVE_GPU_TEST_LONG:+long} in
-	bench.* | mdev-boot.) ;;
+	bench.* | mdev-boot. | package. | whole-job.) ;;
 	*) set -- "$@" "$(basename "$file" .sh)" ;;
 	esac
 done
@@ -83,6 +84,35 @@ for scenario; do
 	fi
 done
 
+# What the full lab needs; "cannot" says what is missing.
+cannot=
+can_make_image() {
+	for tool in qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils \
+		mmdebstrap:mmdebstrap mke2fs:e2fsprogs; do
+		command -v "${tool%%:*}" >/dev/null || cannot="${tool%%:*} is missing (apt-get install ${tool#*:})"
+	done
+	[ "$(id -u)" = 0 ] || cannot="only root can make a Debian root and build in it"
+	[ "$(uname -m)" = x86_64 ] || cannot="the machine is an x86-64 PC, this one is $(uname -m)"
+	[ -z "$cannot" ]
+}
+make_image() {
+	rc=0
+	# shellcheck disable=SC2086 # a list of scenarios
+	"$lab/image.sh" "$cache" "$image" $in_full >"$tmp/image.out" 2>&1 || rc=$?
+	echo $rc >"$tmp/image.rc"
+}
+# Most of it waits for a disk, while the small lab computes. For mdev-boot both would
+# fetch the same kernel.
+imaging=
+[ -z "$in_full" ] || ! can_make_image || case $in_full in
+*mdev-boot*) ;;
+*)
+	make_image &
+	imaging=$!
+	trap 'kill $imaging 2>/dev/null || :; exit 130' INT TERM HUP
+	;;
+esac
+
 [ -z "$in_small" ] || {
 	# The last line is for us, the others are shown as they come.
 	# shellcheck disable=SC2086 # a list of scenarios
@@ -92,17 +122,14 @@ done
 	passed=$((passed + ${1:-0})) failed=$((failed + ${2:-1})) skipped=$((skipped + ${3:-0}))
 }
 [ -n "$in_full" ] || total
-
-for tool in qemu-system-x86_64:qemu-system-x86 qemu-img:qemu-utils \
-	mmdebstrap:mmdebstrap mke2fs:e2fsprogs; do
-	command -v "${tool%%:*}" >/dev/null || skip "${tool%%:*} is missing (apt-get install ${tool#*:})"
-done
-[ "$(id -u)" = 0 ] || skip "only root can make a Debian root and build in it"
-[ "$(uname -m)" = x86_64 ] || skip "the machine is an x86-64 PC, this one is $(uname -m)"
-rc=0
-# shellcheck disable=SC2086 # a list of scenarios
-"$lab/image.sh" "$cache" "$image" $in_full || rc=$?
-case $rc in
+[ -z "$cannot" ] || skip "$cannot"
+if [ -n "$imaging" ]; then
+	wait "$imaging"
+else
+	make_image
+fi
+cat "$tmp/image.out"
+case $(cat "$tmp/image.rc") in
 0) ;;
 77) skip "Debian's archive cannot be reached" ;;
 *)
@@ -124,7 +151,13 @@ run_scenario() {
 	printf '  %d s\n' $(($(date +%s) - start))
 	printf '%d %d\n' "$passed" "$failed" >"$tmp/$scenario.count"
 }
-# Each machine has one processor: two of them at a time.
+# Each machine has one processor: two of them at a time, the longest ones first.
+# shellcheck disable=SC2086 # a list of scenarios
+for scenario in criu lxc power-loss vfio-setup; do
+	case " $in_full " in
+	*" $scenario "*) in_full="$scenario $(printf '%s\n' $in_full | grep -vx -e "$scenario" | tr '\n' ' ')" ;;
+	esac
+done
 worker() {
 	set +e
 	for scenario in $in_full; do
