@@ -478,6 +478,20 @@ START_TEST(declared_guests_need_no_assignment)
 }
 END_TEST
 
+/* A function that is reserved, no telling for which hostpciN, belongs to none of them. */
+START_TEST(a_reservation_is_no_part_of_hostpci0)
+{
+	struct scene s = { 0 };
+
+	types[0].available = 2;
+	set_up(&s, "qemu/100 hostpci 0 0000:04:00.0 - - running pve1 ok reservation\n"
+		   "qemu/100 hostpci0 0 0000:82:00.0 nvidia-63 - running pve1 ok -\n");
+	contention_guest_down(s.c, guest("qemu/100"));
+	ck_assert(contention_guest_up(s.c, guest("qemu/100")));
+	tear_down(&s);
+}
+END_TEST
+
 START_TEST(ha_guests_are_refused)
 {
 	struct scene s = { 0 };
@@ -719,6 +733,7 @@ int main(void)
 	tcase_add_test(plan, a_guest_without_gpu_needs_nobody_stopped);
 	tcase_add_test(plan, declared_guests_need_no_assignment);
 	tcase_add_test(plan, ha_guests_are_refused);
+	tcase_add_test(plan, a_reservation_is_no_part_of_hostpci0);
 	tcase_add_test(plan, the_model_looks_ahead);
 	tcase_add_loop_test(list, everything_that_could_arise_is_listed, 0,
 			    ARRAY_SIZE(lists));

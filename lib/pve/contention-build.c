@@ -14,8 +14,10 @@ static int key_index(const struct assignment *a)
 	static const char prefix[] = "hostpci";
 	int n = 0;
 
+	/* plain "hostpci" is a reservation for whichever of them */
 	if (a->guest.kind != GUEST_QEMU || !a->key ||
-	    strncmp(a->key, prefix, sizeof(prefix) - 1) != 0)
+	    strncmp(a->key, prefix, sizeof(prefix) - 1) != 0 ||
+	    !isdigit((unsigned char)a->key[sizeof(prefix) - 1]))
 		return -1;
 	for (const char *p = a->key + sizeof(prefix) - 1;
 	     isdigit((unsigned char)*p) && n < 1000; p++)
