@@ -3,29 +3,13 @@
 # vfio-bind on a text fixture: nothing moves there, so the sequences are read
 # from -n, and the record files are real.
 set -eu
-src=${TEST_SRC:-$(dirname "$0")}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-root=$dir/root
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 PVE_GPU_ROOT=$root
 export PVE_GPU_ROOT
-sh "$src/mktree.sh" "$src/fixtures/bind-host.tree" "$root"
+fixture bind-host
 devices=$root/sys/bus/pci/devices
-failed=0
 
-fail() { echo "FAIL: $*" >&2; failed=1; }
-
-# expect RC COMMAND...: stdout to $dir/out, stderr to $dir/err.
-expect() {
-	want=$1
-	shift
-	rc=0
-	"$@" >"$dir/out" 2>"$dir/err" || rc=$?
-	[ "$rc" -eq "$want" ] || { fail "$* exited $rc, not $want"; cat "$dir/err" >&2; }
-}
-says() { grep -qF -- "$1" "$dir/err" || { fail "not said: $1"; cat "$dir/err" >&2; }; }
-silent() { [ ! -s "$dir/err" ] || { fail "said something"; cat "$dir/err" >&2; }; }
-prints() { cat >"$dir/want"; diff -u "$dir/want" "$dir/out" >&2 || fail "$1"; }
 unchanged() {
 	find "$root" -type f -exec cksum {} + | sort >"$dir/now"
 	cmp -s "$dir/before" "$dir/now" || fail "$1: the tree was changed"
@@ -35,7 +19,7 @@ find "$root" -type f -exec cksum {} + | sort >"$dir/before"
 # The group goes as a whole, without its bridge; override before unbind.
 expect 0 vfio-bind -n --to vfio-pci 01:00.0
 silent
-prints "to vfio-pci" <<EOF
+prints - "to vfio-pci" <<EOF
 echo vfio-pci > $devices/0000:01:00.0/driver_override
 echo 0000:01:00.0 > $devices/0000:01:00.0/driver/unbind
 echo 0000:01:00.0 > $root/sys/bus/pci/drivers_probe
@@ -49,7 +33,7 @@ unchanged "-n"
 expect 0 vfio-bind -n -t vfio-pci 0000:01:00.1 00000000:01:00.0
 [ "$(wc -l <"$dir/out")" -eq 6 ] || fail "a member was bound twice"
 expect 0 vfio-bind -n -1 --to vfio-pci 01:00.1
-prints "--one" <<EOF
+prints - "--one" <<EOF
 echo vfio-pci > $devices/0000:01:00.1/driver_override
 echo 0000:01:00.1 > $devices/0000:01:00.1/driver/unbind
 echo 0000:01:00.1 > $root/sys/bus/pci/drivers_probe
@@ -57,7 +41,7 @@ EOF
 
 # A host driver leaves no override behind.
 expect 0 vfio-bind -n -1 --to snd_hda_intel 01:00.0
-prints "to a host driver" <<EOF
+prints - "to a host driver" <<EOF
 echo snd_hda_intel > $devices/0000:01:00.0/driver_override
 echo 0000:01:00.0 > $devices/0000:01:00.0/driver/unbind
 echo 0000:01:00.0 > $root/sys/bus/pci/drivers_probe
@@ -66,9 +50,9 @@ EOF
 
 # Right already: nothing to write.
 expect 0 vfio-bind -n --to host 01:00.0
-prints "to host, already there" </dev/null
+prints '' "to host, already there"
 expect 0 vfio-bind -n --to vfio-pci 04:00.0
-prints "to vfio-pci, already there" </dev/null
+prints '' "to vfio-pci, already there"
 
 # Held by a guest; used by a host's process; not there; no function; a bridge.
 expect 75 vfio-bind -n --to host 04:00.0
@@ -76,6 +60,7 @@ says "0000:04:00.0: in use by process 4711"
 expect 75 vfio-bind -n --to vfio-pci 05:00.0
 says "0000:05:00.0: in use by process 1234 (ollama) of unit/ollama.service"
 expect 0 vfio-bind -n -f --to vfio-pci 05:00.0
+says "0000:05:00.0: in use by process 1234 (ollama) of unit/ollama.service: /dev/nvidia1; taken all the same"
 expect 66 vfio-bind -n --to vfio-pci 0a:00.0
 says "0000:0a:00.0: no such function"
 expect 64 vfio-bind -n --to vfio-pci 01:00
@@ -84,6 +69,22 @@ expect 69 vfio-bind -n --to vfio-pci 00:01.0
 says "0000:00:01.0: a bridge cannot be bound"
 expect 69 vfio-bind -n --to xe 01:00.0
 says "driver xe is not loaded: modprobe xe"
+
+# A sound card's driver waits for its users, too; each of them is said once.
+card=$root/sys/devices/pci0000:00/0000:00:01.0/0000:01:00.1/sound/card1
+mkdir -p "$card/controlC1" "$card/pcmC1D3p" "$root/sys/class/sound" "$root/proc/77/fd"
+ln -s "../../devices/pci0000:00/0000:00:01.0/0000:01:00.1/sound/card1/controlC1" "$root/sys/class/sound/controlC1"
+ln -s "../../devices/pci0000:00/0000:00:01.0/0000:01:00.1/sound/card1/pcmC1D3p" "$root/sys/class/sound/pcmC1D3p"
+ln -s /dev/snd/controlC1 "$root/proc/77/fd/5"
+ln -s /dev/snd/pcmC1D3p "$root/proc/77/fd/6"
+echo pipewire >"$root/proc/77/comm"
+echo 0::/user.slice >"$root/proc/77/cgroup"
+expect 75 vfio-bind -n --to vfio-pci 01:00.0
+says "0000:01:00.1: in use by process 77 (pipewire): /dev/snd/controlC1"
+[ "$(wc -l <"$dir/err")" -eq 1 ] || fail "one user is said twice"
+prints '' "a sound card in use"
+rm -r "$root/proc/77"
+find "$root" -type f -exec cksum {} + | sort >"$dir/before"
 
 # What the host lives on.
 for how in "--to vfio-pci" "--record $dir/record"; do
@@ -118,12 +119,31 @@ silent
 unchanged "--restore"
 ln -sfn ../../../../bus/pci/drivers/vfio-pci "$root/sys/devices/pci0000:00/0000:00:01.0/0000:01:00.0/driver"
 expect 0 vfio-bind -n --restore "$dir/record"
-prints "--restore" <<EOF
+prints - "--restore" <<EOF
 echo nvidia > $devices/0000:01:00.0/driver_override
 echo 0000:01:00.0 > $devices/0000:01:00.0/driver/unbind
 echo 0000:01:00.0 > $root/sys/bus/pci/drivers_probe
 echo > $devices/0000:01:00.0/driver_override
 EOF
+
+# To restore is to take away as well: from a process, from the host, from a guest.
+{
+	printf '#addr\tdriver\tdriver_override\n0000:05:00.0\tvfio-pci\tvfio-pci\n'
+	printf '0000:03:00.0\tvfio-pci\tvfio-pci\n#end 2\n'
+} >"$dir/away"
+expect 69 vfio-bind -n --restore "$dir/away"
+says "0000:03:00.0: network card eno1 is up"
+prints '' "--restore of the host's network"
+sed -i -e /03:00.0/d -e 's/#end 2/#end 1/' "$dir/away"
+expect 75 vfio-bind -n --restore "$dir/away"
+says "0000:05:00.0: in use by process 1234 (ollama)"
+prints '' "--restore under a process"
+expect 0 vfio-bind -n -f --restore "$dir/away"
+says "taken all the same"
+grep -q '^echo vfio-pci > ' "$dir/out" || fail "-f --restore writes nothing"
+chmod 666 "$dir/away"
+expect 65 vfio-bind -n -f --restore "$dir/away"
+says "$dir/away: others may write to it"
 
 # Killed after one of two was bound, and run again: FILE keeps what was before.
 expect 0 vfio-bind -n --to vfio-pci --record "$dir/record" 01:00.0

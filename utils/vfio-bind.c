@@ -10,28 +10,16 @@
 #include "base/msg.h"
 #include "base/root.h"
 #include "base/sysfs.h"
+#include "base/trust.h"
 #include "base/xalloc.h"
-#include "gpu/gpuproc.h"
 #include "pci/bind.h"
-
-struct opts {
-	const char *to;		/* a driver, or "host" */
-	const char *record;
-	const char *restore;
-	bool one;
-	bool force;
-};
-
-struct functions {
-	struct bind_record *recs;	/* owned; as they are bound now */
-	size_t n, room;
-};
+#include "vfio-bind.h"
 
 static void usage(FILE *out)
 {
 	fputs("Usage: vfio-bind [-fnqv] [-1] --to DRIVER|host [--record FILE] ADDR...\n"
 	      "       vfio-bind [-fnqv] [-1] --record FILE ADDR...\n"
-	      "       vfio-bind [-nqv] --restore FILE\n"
+	      "       vfio-bind [-fnqv] --restore FILE\n"
 	      "Bind PCI functions, with all of their IOMMU groups, to another driver.\n\n"
 	      "  -1, --one            the functions named only, not their groups\n"
 	      "  -R, --root=DIR       use DIR as the system root\n"
@@ -94,6 +82,15 @@ static bool has_function(const struct functions *f, const struct pciaddr *addr)
 	return false;
 }
 
+static void move_function(struct functions *f, struct bind_record *from)
+{
+	if (has_function(f, &from->addr))
+		return;
+	f->recs = xgrow(f->recs, f->n, &f->room, sizeof(*f->recs));
+	f->recs[f->n++] = *from;
+	*from = (struct bind_record){ 0 };
+}
+
 /* Add one operand's function, and its group unless one; EX_OK or an exit code. */
 static int add_operand(struct functions *f, const char *operand, bool one)
 {
@@ -112,85 +109,15 @@ static int add_operand(struct functions *f, const char *operand, bool one)
 		say_failure(&addr, NULL, rc);
 		return exit_code(rc);
 	}
-	for (size_t i = 0; i < n; i++) {
-		if (has_function(f, &group[i].addr) ||
-		    (one && pciaddr_compare(&group[i].addr, &addr) != 0))
-			continue;
-		f->recs = xgrow(f->recs, f->n, &f->room, sizeof(*f->recs));
-		f->recs[f->n++] = group[i];
-		group[i] = (struct bind_record){ 0 };
-	}
+	for (size_t i = 0; i < n; i++)
+		if (!one || pciaddr_compare(&group[i].addr, &addr) == 0)
+			move_function(f, &group[i]);
 	bind_records_free(group, n);
 	if (!has_function(f, &addr)) {
 		say("%s: a bridge cannot be bound", pciaddr_format(&addr, text));
 		return EX_UNAVAILABLE;
 	}
 	return EX_OK;
-}
-
-/* Would --to change how this function is bound? */
-static bool changes(const struct bind_record *r, const char *to)
-{
-	if (!to)
-		return true;
-	if (strcmp(to, "host") == 0)
-		return r->override || !r->driver || bind_is_vfio_driver(r->driver);
-	return !r->driver || strcmp(r->driver, to) != 0;
-}
-
-/* The host's own disk and network must not go; EX_OK or EX_UNAVAILABLE. */
-static int check_vital(const struct functions *f, const struct opts *o)
-{
-	int code = EX_OK;
-
-	for (size_t i = 0; i < f->n; i++) {
-		_cleanup_free_ char *what = NULL;
-		char text[PCIADDR_STRLEN];
-
-		if (!changes(&f->recs[i], o->to) ||
-		    !bind_is_host_vital(&f->recs[i].addr, &what))
-			continue;
-		pciaddr_format(&f->recs[i].addr, text);
-		if (o->force) {
-			say_warn("%s: %s; taken all the same", text, what);
-			continue;
-		}
-		say("%s: %s: the host itself needs this member of the IOMMU group", text,
-		    what);
-		code = EX_UNAVAILABLE;
-	}
-	return code;
-}
-
-/* A host driver may wait for its users for ever when it is unbound. */
-static int check_users(const struct functions *f, const struct opts *o)
-{
-	struct gpunodes nodes = { 0 };
-	struct gpuproc *procs = NULL;
-	size_t n = 0;
-	int code = EX_OK;
-
-	if (gpunodes_read(&nodes) < 0 || gpuproc_list(&nodes, &procs, &n) < 0)
-		n = 0;
-	for (size_t i = 0; i < n; i++) {
-		for (size_t k = 0; k < procs[i].n_addrs; k++) {
-			char text[PCIADDR_STRLEN];
-
-			for (size_t j = 0; j < f->n; j++) {
-				if (!changes(&f->recs[j], o->to) ||
-				    pciaddr_compare(&f->recs[j].addr,
-						    &procs[i].addrs[k]) != 0)
-					continue;
-				say("%s: in use by process %d (%s) of %s",
-				    pciaddr_format(&procs[i].addrs[k], text),
-				    (int)procs[i].pid, procs[i].comm, procs[i].owner);
-				code = EX_TEMPFAIL;
-			}
-		}
-	}
-	gpuproc_free(procs, n);
-	gpunodes_done(&nodes);
-	return o->force ? EX_OK : code;
 }
 
 static int write_record(struct functions *f, const struct opts *o)
@@ -276,12 +203,38 @@ static int bind_all(const struct functions *f, const struct opts *o)
 	return EX_OK;
 }
 
-static int restore(const char *path)
+/* What is recorded with another driver than the one it has now. */
+static void add_strays(struct functions *f, const struct bind_record *recs, size_t n)
 {
+	for (size_t i = 0; i < n; i++) {
+		struct bind_record *group;
+		size_t n_group;
+
+		if (bind_record_group(&recs[i].addr, &group, &n_group) < 0)
+			continue;	/* gone: bind_restore() says so */
+		for (size_t k = 0; k < n_group; k++)
+			if (pciaddr_compare(&group[k].addr, &recs[i].addr) == 0 &&
+			    group[k].driver &&
+			    (!recs[i].driver ||
+			     strcmp(group[k].driver, recs[i].driver) != 0))
+				move_function(f, &group[k]);
+		bind_records_free(group, n_group);
+	}
+}
+
+static int restore(const struct opts *o)
+{
+	const char *path = o->restore, *problem = trust_problem(path);
+	struct functions strays = { 0 };
 	struct bind_record *recs;
 	size_t n;
-	int rc = bind_records_read(path, &recs, &n);
+	int code, rc = bind_records_read(path, &recs, &n);
 
+	if (rc == 0 && problem) {
+		say("%s: %s", path, problem);
+		bind_records_free(recs, n);
+		return EX_DATAERR;
+	}
 	if (rc == -EBADMSG) {
 		say("%s: not a complete record of vfio-bind --record", path);
 		return EX_DATAERR;
@@ -291,9 +244,15 @@ static int restore(const char *path)
 		say_errno("%s", path);
 		return exit_code(rc);
 	}
-	rc = bind_restore(recs, n, say_restored, NULL);
+	add_strays(&strays, recs, n);
+	code = check_vital(&strays, o);
+	if (code == EX_OK)
+		code = check_users(&strays, o);
+	if (code == EX_OK)
+		code = exit_code(bind_restore(recs, n, say_restored, NULL));
+	bind_records_free(strays.recs, strays.n);
 	bind_records_free(recs, n);
-	return exit_code(rc);
+	return code;
 }
 
 static int run(const struct opts *o, char **operands)
@@ -302,7 +261,7 @@ static int run(const struct opts *o, char **operands)
 	int code = EX_OK;
 
 	if (o->restore)
-		return restore(o->restore);
+		return restore(o);
 	for (; *operands && code == EX_OK; operands++)
 		code = add_operand(&f, *operands, o->one);
 	if (code == EX_OK)
