@@ -253,4 +253,5 @@ void cudaworker_serve(int sock, const pid_t *pids, size_t n,
 	pthread_mutex_unlock(&s.lock);
 	for (size_t i = 0; i < n; i++)
 		take_back(&s, &s.targets[i]);
+	free(s.targets);
 }
