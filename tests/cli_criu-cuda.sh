@@ -2,11 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # examples/criu-cuda.sh over a cuda-ckpt and a criu that write down how they are called.
 set -eu
-src=${TEST_SRC:-$(dirname "$0")}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-failed=0
-fail() { echo "FAIL: $*" >&2; failed=1; }
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 [ -e "$src/../examples/criu-cuda.sh" ] || {
 	echo "the examples are not beside the tests"
 	exit 77

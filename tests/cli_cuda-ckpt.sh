@@ -4,13 +4,10 @@
 # selections, memory, reports, signals. Against a libcuda without a GPU (fakecuda/);
 # failures of the driver are cli_cuda_faults.sh's.
 set -eu
-src=${TEST_SRC:-$(dirname "$0")}
-dir=$(mktemp -d)
-LC_ALL=C
-export LC_ALL
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 jobs=
 groups=
-failed=0
 # shellcheck disable=SC2317 # by the trap
 clean() {
 	# shellcheck disable=SC2086 # several processes
@@ -24,22 +21,8 @@ clean() {
 	rm -rf "$dir"
 }
 trap clean EXIT
-trap 'exit 130' INT TERM HUP
-fail() {
-	echo "FAIL: $*" >&2
-	failed=1
-}
-# expect RC COMMAND...: stdout to $dir/out, stderr to $dir/err.
-expect() {
-	want=$1
-	shift
-	rc=0
-	"$@" >"$dir/out" 2>"$dir/err" || rc=$?
-	[ "$rc" -eq "$want" ] || { fail "$* exited $rc, not $want"; cat "$dir/err" >&2; }
-}
-says() { grep -qF -- "$1" "$dir/err" || { fail "not said: $1"; cat "$dir/err" >&2; }; }
-silent() { [ ! -s "$dir/err" ] || { fail "said something"; cat "$dir/err" >&2; }; }
-prints() { cat >"$dir/want"; diff -u "$dir/want" "$dir/out" >&2 || fail "$1"; }
+# Without timeout: functions too, and signals go to the program itself.
+call() { "$@"; }
 
 [ "$(id -u)" -eq 0 ] || { echo 'skipped: root is needed to work on other processes'; exit 77; }
 
@@ -94,7 +77,7 @@ done
 expect 0 cuda-ckpt
 cp "$dir/out" "$dir/usage"
 expect 0 cuda-ckpt --help
-prints "no action: usage" <"$dir/usage"
+prints - "no action: usage" <"$dir/usage"
 [ "$(wc -l <"$dir/usage")" -le 24 ] || fail "--help is longer than 24 lines"
 
 # --- a libcuda that needs no GPU, and programs that use it ---
@@ -168,23 +151,23 @@ job; two=$pid
 
 # --- the spelling with --action ---
 action() { expect "$1" cuda-ckpt --action "$2" --pid "$one"; }
-action 0 state; echo running | prints "state"
-action 0 lock; echo 'Process locked' | prints "lock"
-action 0 state; echo locked | prints "state, locked"
+action 0 state; echo running | prints - "state"
+action 0 lock; echo 'Process locked' | prints - "lock"
+action 0 state; echo locked | prints - "state, locked"
 action 1 lock; says 'Failed to lock: CUDA error 401: cuCheckpointProcessLock failed'
-action 0 checkpoint; echo 'VRAM checkpointed to RAM' | prints "checkpoint"
-action 0 state; echo checkpointed | prints "state, checkpointed"
+action 0 checkpoint; echo 'VRAM checkpointed to RAM' | prints - "checkpoint"
+action 0 state; echo checkpointed | prints - "state, checkpointed"
 action 1 unlock; says 'Failed to unlock: CUDA error 401: cuCheckpointProcessUnlock failed'
-action 0 restore; echo 'VRAM restored from RAM' | prints "restore"
-action 0 unlock; echo 'Process unlocked' | prints "unlock"
+action 0 restore; echo 'VRAM restored from RAM' | prints - "restore"
+action 0 unlock; echo 'Process unlocked' | prints - "unlock"
 arrow=$(printf '\342\206\222')
 action 0 full-checkpoint
-prints "full-checkpoint" <<END
+prints - "full-checkpoint" <<END
 Performing full checkpoint (lock + VRAM${arrow}RAM) for PID $one...
 Full checkpoint complete - VRAM is now in host RAM
 END
 action 0 full-restore
-prints "full-restore" <<END
+prints - "full-restore" <<END
 Performing full restore (RAM${arrow}VRAM + unlock) for PID $one...
 Full restore complete - process is running
 END
@@ -195,7 +178,7 @@ fault
 is running "$one"
 knob gpus 2
 expect 0 cuda-ckpt --list-gpus
-prints "GPUs" <<'END'
+prints - "GPUs" <<'END'
 Found 2 GPU(s):
   GPU 0: GPU-00000000111122223333444444444400
   GPU 1: GPU-00000000111122223333444444444401
@@ -318,7 +301,7 @@ expect 0 cuda-ckpt -q suspend -H "$one"
 [ "$(cut -f1,2,5 "$dir/out" | tail -n 2 | tr '\t\n' '  ')" = "$one lock ok $one checkpoint ok " ] ||
 	fail "report of a suspend: $(cat "$dir/out")"
 expect 0 cuda-ckpt resume -j -o stage,result "$one"
-prints "report of a resume" <<'END'
+prints - "report of a resume" <<'END'
 {"stage":"restore","result":"ok"}
 {"stage":"unlock","result":"ok"}
 END

@@ -2,13 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # cuda-runc over a runtime and a cuda-ckpt that write down how they are called.
 set -eu
-src=${TEST_SRC:-$(dirname "$0")}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-root=$dir/root
-sh "$src/mktree.sh" "$src/fixtures/cuda-runc.tree" "$root"
-failed=0
-fail() { echo "FAIL: $*" >&2; failed=1; }
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
+fixture cuda-runc
 
 # cuda-ckpt is the one beside cuda-runc, which has to be the program itself for that.
 [ "$(head -c 4 "$(command -v cuda-runc)" | tail -c 3)" = ELF ] || {

@@ -3,7 +3,8 @@
 # cuda-runc over the real runc: a container whose CUDA jobs count, on a stand-in of libcuda.
 # What of a checkpoint needs CRIU is done by a runtime in between where CRIU does not work.
 set -eu
-src=$(cd "${TEST_SRC:-$(dirname "$0")}" && pwd)
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 skip() {
 	echo "$1: cuda-runc is not tried with the real runc"
 	exit 77
@@ -11,7 +12,6 @@ skip() {
 [ "$(id -u)" -eq 0 ] || skip 'not root'
 runc=$(command -v runc) || skip 'there is no runc'
 command -v cuda-ckpt >/dev/null || skip 'there is no cuda-ckpt'
-dir=$(mktemp -d)
 id=cuda-runc-$$
 state=$dir/state
 cleanup() {
@@ -19,9 +19,6 @@ cleanup() {
 	rm -rf "$dir"
 }
 trap cleanup EXIT
-trap 'exit 130' INT TERM HUP
-failed=0
-fail() { echo "FAIL: $*" >&2; failed=1; }
 
 mkdir "$dir/fake" "$dir/lib" "$dir/b" "$dir/b/rootfs" "$dir/path" "$dir/between"
 sh "$src/fakecuda/build.sh" "$dir/lib" >"$dir/build" 2>&1 || {

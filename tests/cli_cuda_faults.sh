@@ -5,15 +5,11 @@
 # 13.4, processes whose copies take a second. Prints a table of what was seen.
 # PVE_GPU_TEST_LONG: more of the same.
 set -eu
-src=${TEST_SRC:-$(dirname "$0")}
-dir=$(mktemp -d)
-LC_ALL=C
-export LC_ALL
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 jobs=
-failed=0
 # shellcheck disable=SC2086 # several processes
 trap 'kill -KILL $jobs 2>/dev/null || :; rm -rf "$dir"' EXIT
-trap 'exit 130' INT TERM HUP
 fail() {
 	echo "FAIL: $*" >&2
 	: >"$dir/failed"

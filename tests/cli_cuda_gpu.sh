@@ -3,10 +3,8 @@
 # The test for real GPUs (gpu/cuda.sh) on a libcuda without one: that it works where nobody
 # has a GPU, and that it sees memory that comes back wrong.
 set -eu
-src=$(CDPATH='' cd "${TEST_SRC:-$(dirname "$0")}" && pwd)
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-failed=0
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 fail() {
 	echo "FAIL: $*" >&2
 	cat "$dir/out" >&2

@@ -2,27 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # gpu-conflicts on a text fixture, with records as pve-hostpci-ls and lxc-gpu-ls print them.
 set -eu
-src=${TEST_SRC:-$(dirname "$0")}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-root=$dir/root
-sh "$src/mktree.sh" "$src/fixtures/conflicts.tree" "$root"
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
+fixture conflicts
 PVE_GPU_ROOT=$root
 export PVE_GPU_ROOT
-failed=0
 
-fail() { echo "FAIL: $*" >&2; failed=1; }
-# expect STATUS COMMAND...: input is $dir/in
-expect() {
-	want=$1
-	shift
-	rc=0
-	timeout 60 "$@" <"$dir/in" >"$dir/out" 2>"$dir/err" || rc=$?
-	[ "$rc" -eq "$want" ] || { fail "$* exited $rc, not $want"; cat "$dir/out" "$dir/err" >&2; }
-}
-prints() { printf '%b' "$1" >"$dir/want"; diff -u "$dir/want" "$dir/out" >&2 || fail "output"; }
-says() { grep -qF -- "$1" "$dir/err" || { fail "does not say '$1'"; cat "$dir/err" >&2; }; }
-quiet() { [ ! -s "$dir/err" ] || { fail "said something"; cat "$dir/err" >&2; }; }
+call() { timeout 60 "$@" <"$dir/in"; }
 # records LINE...: records, fields set apart by blanks
 records() { printf '%s\n' "$@" | tr ' ' '\t' >"$dir/in"; }
 conf() { mkdir -p "$root/etc/pve-gpu-utils"; printf '%b' "$1" >"$root/etc/pve-gpu-utils/pve-gpu-utils.conf"; }
@@ -30,19 +16,19 @@ conf() { mkdir -p "$root/etc/pve-gpu-utils"; printf '%b' "$1" >"$root/etc/pve-gp
 # Nothing, and one line, are ordinary input.
 : >"$dir/in"
 expect 0 gpu-conflicts
-prints ''; quiet
+prints ''; silent
 expect 0 gpu-conflicts --for qemu/100
-prints ''; quiet
+prints ''; silent
 expect 0 gpu-conflicts -v --for 100
 says 'qemu/100 has no GPU in these records'
 records 'qemu/100 hostpci0 0 0000:02:00.0 - - stopped pve1 ok -'
 expect 0 gpu-conflicts
-prints ''; quiet
+prints ''; silent
 expect 0 gpu-conflicts --for 100
-prints ''; quiet
+prints ''; silent
 printf 'qemu/100\thostpci0\t0\t0000:02:00.0\t-\t-\tstopped\tpve1\tok\t-' >"$dir/in"
 expect 0 gpu-conflicts --for 100
-prints ''; quiet
+prints ''; silent
 
 # All kinds in one listing.
 records 'qemu/100 hostpci0 0 0000:01:00.0 - - stopped pve1 ok -' \
@@ -69,7 +55,7 @@ prints '0000:01:00.0\thost-driver\tqemu/100,lxc/200\t1\tdriver nvidia
 0000:41:00.2\tfunction\tqemu/105,qemu/900\t1\tmapping vf
 0000:82:00.0\tmdev\tqemu/106,qemu/107,qemu/108\t2\tparent 0000:82:00.0 nvidia-63,nvidia-64
 '
-quiet
+silent
 expect 1 gpu-conflicts -H -o kind,addr
 head -n 1 "$dir/out" | grep -qx '#kind	addr' || fail 'header'
 expect 1 gpu-conflicts --json -o addr,running
@@ -79,7 +65,7 @@ expect 1 gpu-conflicts "$dir/in" /dev/null
 
 # The fewest guests to stop.
 expect 1 gpu-conflicts --for qemu/103
-prints 'qemu/101\t0000:02:00.0\tfunction\n'; quiet
+prints 'qemu/101\t0000:02:00.0\tfunction\n'; silent
 expect 1 gpu-conflicts --for=102
 prints 'qemu/101\t0000:02:00.0\tiommu-group\n'
 expect 1 gpu-conflicts --for 104

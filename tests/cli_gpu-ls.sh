@@ -2,35 +2,13 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # gpu-ls on a text fixture; UPDATE_EXPECTED=1 rewrites the expected files.
 set -eu
-src=${TEST_SRC:-$(dirname "$0")}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-root=$dir/root
-LC_ALL=C
-export LC_ALL
-sh "$src/mktree.sh" "$src/fixtures/gpus.tree" "$root"
-sh "$src/mkfiles.sh" "$src/fixtures/gpus.files" "$root"
-failed=0
-
-fail() { echo "FAIL: $*" >&2; failed=1; }
-expect() {
-	want=$1
-	shift
-	rc=0
-	timeout 60 "$@" >"$dir/out" 2>"$dir/err" || rc=$?
-	[ "$rc" -eq "$want" ] || { fail "$* exited $rc, not $want"; cat "$dir/err" >&2; }
-}
-quiet() { [ ! -s "$dir/err" ] || { fail "said something"; cat "$dir/err" >&2; }; }
-same() {
-	[ -z "${UPDATE_EXPECTED:-}" ] || cp "$dir/out" "$src/fixtures/$1"
-	diff -u "$src/fixtures/$1" "$dir/out" >&2 || fail "$1"
-}
-prints() { printf '%b' "$1" >"$dir/want"; diff -u "$dir/want" "$dir/out" >&2 || fail "$2"; }
-says() { grep -qF -- "$1" "$dir/err" || { fail "does not say '$1'"; cat "$dir/err" >&2; }; }
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
+fixture gpus
 
 expect 0 gpu-ls -R "$root" -H
 same gpus.tsv
-quiet
+silent
 expect 0 gpu-ls -R "$root" -a -o addr,name
 prints '0000:01:00.0\tNVIDIA Corporation GA102 [GeForce RTX 3090]
 0000:01:00.1\tNVIDIA Corporation GA102 High Definition Audio Controller
@@ -79,7 +57,7 @@ done
 # The drawing: nothing runs, then some do.
 expect 0 gpu-ls -R "$root" --tree
 same gpus.tree.txt
-quiet
+silent
 run() { # VMID PID ADDR...: the VM runs with these functions
 	vmid=$1 pid=$2
 	shift 2
@@ -98,7 +76,7 @@ run 101 7101 0000:04:00.0
 printf 'Num RefCount\n0: 2 0 10000 1 1 7 @/var/lib/lxc/200/command\n' >"$root/proc/net/unix"
 expect 0 gpu-ls -R "$root" -t -a
 same gpus.tree-all.txt
-quiet
+silent
 [ "$(wc -L <"$dir/out")" -le 100 ] || fail "the drawing is too wide"
 expect 0 gpu-ls -R "$root" --tree 04:00.0
 [ "$(grep -c '0000:0' "$dir/out")" -eq 5 ] || fail "--tree draws more than was asked for"
@@ -115,7 +93,7 @@ rm "$root/etc/pve/nodes/pve1/qemu-server/150.conf"
 # No Proxmox VE: no guests, and nothing said of it.
 mv "$root/etc/pve" "$dir/pve"
 expect 0 gpu-ls -R "$root" --tree 01:00.0
-quiet
+silent
 ! grep -q qemu "$dir/out" || fail "guests without /etc/pve"
 mv "$dir/pve" "$root/etc/pve"
 
@@ -133,7 +111,7 @@ prints '10de:2204\t-\n' 'with a damaged pci.ids'
 rm "$root"/sys/bus/pci/devices/*
 expect 1 gpu-ls -R "$root"
 prints '' 'no GPU'
-quiet
+silent
 expect 1 gpu-ls -R "$root" --tree
 prints '' 'no GPU, no drawing'
 rm -r "$root/sys/bus"

@@ -2,22 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # gpu-procs on a text fixture.
 set -eu
-src=${TEST_SRC:-$(dirname "$0")}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-root=$dir/root
-sh "$src/mktree.sh" "$src/fixtures/bind-host.tree" "$root"
-failed=0
-
-fail() { echo "FAIL: $*" >&2; failed=1; }
-expect() {
-	want=$1
-	shift
-	rc=0
-	"$@" >"$dir/out" 2>"$dir/err" || rc=$?
-	[ "$rc" -eq "$want" ] || { fail "$* exited $rc, not $want"; cat "$dir/err" >&2; }
-}
-prints() { printf '%b' "$2" >"$dir/want"; diff -u "$dir/want" "$dir/out" >&2 || fail "$1"; }
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
+fixture bind-host
 
 # Beside the fixture's: the guest's card is a display, a vGPU of the other one has a
 # group of its own, and a job that is in a checkpoint has closed all nodes.
@@ -57,35 +44,35 @@ vgpu='4712\tkvm\t0000:05:00.0\t/dev/vfio/27\tqemu/101\t-\n'
 
 expect 0 gpu-procs -R "$root"
 [ ! -s "$dir/err" ] || fail "said something"
-prints "all" "$container$unit$job$vm$vgpu"
+prints "$container$unit$job$vm$vgpu" "all"
 PVE_GPU_ROOT=$root expect 0 gpu-procs -H
-prints "header" "#pid\tcomm\taddr\tnodes\towner\tcuda\n$container$unit$job$vm$vgpu"
+prints "#pid\tcomm\taddr\tnodes\towner\tcuda\n$container$unit$job$vm$vgpu" "header"
 expect 0 gpu-procs -R "$root" --guest lxc/200
-prints "--guest" "$container"
+prints "$container" "--guest"
 expect 0 gpu-procs -R "$root" --container 0123456789ab
-prints "--container" "$container"
+prints "$container" "--container"
 expect 0 gpu-procs -R "$root" --container $id
-prints "--container of a pod" "$job"
+prints "$job" "--container of a pod"
 expect 0 gpu-procs -R "$root" --guest qemu/100
-prints "--guest of a VM" "$vm"
+prints "$vm" "--guest of a VM"
 expect 0 gpu-procs -R "$root" --guest 100
-prints "--guest by VMID" "$vm"
+prints "$vm" "--guest by VMID"
 expect 0 gpu-procs -R "$root" --guest 200
-prints "--guest by a container's VMID" "$container"
+prints "$container" "--guest by a container's VMID"
 expect 0 gpu-procs -R "$root" 00000000:05:00.0 01:00.0
-prints "by address" "$unit$vgpu"
+prints "$unit$vgpu" "by address"
 expect 0 gpu-procs -R "$root" -o owner,pid
-prints "-o" "lxc/200\t999\nunit/ollama.service\t1234\npod/${pod#pod}\t2500\nqemu/100\t4711\nqemu/101\t4712\n"
+prints "lxc/200\t999\nunit/ollama.service\t1234\npod/${pod#pod}\t2500\nqemu/100\t4711\nqemu/101\t4712\n" "-o"
 expect 0 gpu-procs -R "$root" -j -o pid,addr,owner 05:00.0
-prints "-j" '{"pid":1234,"addr":"0000:05:00.0","owner":"unit/ollama.service"}\n{"pid":4712,"addr":"0000:05:00.0","owner":"qemu/101"}\n'
+prints '{"pid":1234,"addr":"0000:05:00.0","owner":"unit/ollama.service"}\n{"pid":4712,"addr":"0000:05:00.0","owner":"qemu/101"}\n' "-j"
 expect 0 gpu-procs -R "$root" -j --guest qemu/100
-prints "-j, a line" '{"pid":4711,"comm":"kvm","addr":"0000:04:00.0","nodes":"/dev/vfio/4","owner":"qemu/100","cuda":null}\n'
+prints '{"pid":4711,"comm":"kvm","addr":"0000:04:00.0","nodes":"/dev/vfio/4","owner":"qemu/100","cuda":null}\n' "-j, a line"
 gpu-procs -R "$root" -0 -o pid | tr '\0' ';' >"$dir/out"
-prints "-0" '999;1234;2500;4711;4712;'
+prints '999;1234;2500;4711;4712;' "-0"
 
 # Nobody is an answer, not an error.
 expect 1 gpu-procs -R "$root" --guest qemu/102
-prints "nobody" ''
+prints '' "nobody"
 expect 1 gpu-procs -R "$root" --guest qemu/200
 expect 1 gpu-procs -R "$root" --guest 102
 expect 1 gpu-procs -R "$root" 01:00.0
@@ -104,7 +91,7 @@ expect 64 gpu-procs -R "$root" -j -0
 # A name of a process is anybody's text: nothing of it reaches a terminal as it is.
 printf 'a\033[31m\tb\n' >"$root/proc/1234/comm"
 expect 0 gpu-procs -R "$root" -o comm 05:00.0
-prints "control characters" 'a\\x1b[31m\\x09b\nkvm\n'
+prints 'a\\x1b[31m\\x09b\nkvm\n' "control characters"
 expect 64 gpu-procs -R "$root" --nope
 expect 0 gpu-procs --help
 [ "$(wc -l <"$dir/out")" -le 24 ] || fail "--help is long"

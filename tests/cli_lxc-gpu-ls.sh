@@ -2,25 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # lxc-gpu-ls on a text fixture.
 set -eu
-src=${TEST_SRC:-$(dirname "$0")}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-root=$dir/root
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 conf=$root/etc/pve/nodes/pve1/lxc
-sh "$src/mktree.sh" "$src/fixtures/list-pve1.tree" "$root"
-sh "$src/mkfiles.sh" "$src/fixtures/list-pve1.files" "$root"
-failed=0
-
-fail() { echo "FAIL: $*" >&2; failed=1; }
-expect() {
-	want=$1
-	shift
-	rc=0
-	timeout 60 "$@" >"$dir/out" 2>"$dir/err" || rc=$?
-	[ "$rc" -eq "$want" ] || { fail "$* exited $rc, not $want"; cat "$dir/err" >&2; }
-}
-prints() { printf '%b' "$1" >"$dir/want"; diff -u "$dir/want" "$dir/out" >&2 || fail "$2"; }
-says() { grep -qF -- "$1" "$dir/err" || { fail "does not say '$1'"; cat "$dir/err" >&2; }; }
+fixture list-pve1
 
 expect 65 lxc-gpu-ls -R "$root" -H
 prints '#guest\tkey\talt\taddr\tmdev_type\tmapping\tstate\tnode\tstatus\theld

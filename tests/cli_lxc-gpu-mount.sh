@@ -3,24 +3,11 @@
 # lxc-gpu-mount on a text fixture: what it writes, twice, what it takes away, what it
 # refuses.
 set -eu
-src=${TEST_SRC:-$(dirname "$0")}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-root=$dir/root
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 conf=$root/etc/pve/nodes/pve1/lxc
-sh "$src/mktree.sh" "$src/fixtures/lxc-host.tree" "$root"
-failed=0
+fixture lxc-host
 
-fail() { echo "FAIL: $*" >&2; failed=1; }
-expect() {
-	want=$1
-	shift
-	rc=0
-	timeout 60 "$@" >"$dir/out" 2>"$dir/err" || rc=$?
-	[ "$rc" -eq "$want" ] || { fail "$* exited $rc, not $want"; cat "$dir/err" >&2; }
-}
-says() { grep -qF -- "$1" "$dir/err" || { fail "does not say '$1'"; cat "$dir/err" >&2; }; }
-silent() { [ ! -s "$dir/err" ] || { fail "$1 says something"; cat "$dir/err" >&2; }; }
 pve() {
 	mkdir -p "$root/var/lib/dpkg"
 	printf 'Package: bash\nStatus: install ok installed\nVersion: 5.2\n\nPackage: pve-container\nStatus: install ok installed\nVersion: %s\n' \

@@ -3,29 +3,11 @@
 # lxc-gpu-mount on a host with pct: devN by "pct set", which writes the file anew as
 # Proxmox VE does; the service; group ids of stopped containers.
 set -eu
-src=${TEST_SRC:-$(dirname "$0")}
-case $src in /*) ;; *) src=$PWD/$src ;; esac
-self=$src/cli_lxc-gpu-mount_pct.sh
-if [ "${FAKE_PVE:-}" != yes ]; then
-	TEST_SRC=$src
-	export TEST_SRC
-	exec "$src/fake-pve.sh" "$self"
-fi
-
-failed=0
+[ "${FAKE_PVE:-}" = yes ] || exec "${TEST_SRC:-$(dirname "$0")}/fake-pve.sh" "$0"
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 conf=/etc/pve/nodes/pve1/lxc/200.conf
-dir=/mnt/test
-mkdir -p "$dir"
 
-fail() { echo "FAIL: $*" >&2; failed=1; }
-expect() {
-	want=$1
-	shift
-	rc=0
-	timeout 100 "$@" >"$dir/out" 2>"$dir/err" || rc=$?
-	[ "$rc" -eq "$want" ] || { fail "$* exited $rc, not $want"; cat "$dir/err" >&2; }
-}
-says() { grep -qF -- "$1" "$dir/err" || { fail "does not say '$1'"; cat "$dir/err" >&2; }; }
 called() { grep -q -- "$1" "$FAKE/log" || { fail "no call of $1"; cat "$FAKE/log" >&2; }; }
 uncalled() { ! grep -q -- "$1" "$FAKE/log" || fail "calls $1"; }
 is() { cat >"$dir/want"; diff -u "$dir/want" "$conf" >&2 || fail "$1"; }
@@ -316,7 +298,7 @@ grep -qxF '+lxc.cgroup2.devices.allow: c 195:255 wr' "$dir/out" || fail '-n leav
 
 # No root: 4.
 if command -v setpriv >/dev/null; then
-	chmod 755 /mnt /mnt/test
+	chmod 755 "$dir"
 	expect 4 setpriv --reuid=65534 --clear-groups "$(command -v lxc-gpu-mount)" --gpu $gpu 200
 	says 'root is needed'
 fi

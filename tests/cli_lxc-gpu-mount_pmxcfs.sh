@@ -4,13 +4,9 @@
 # no quorum, a full file, a reader and another writer beside it, killed at every step.
 # PVE_GPU_TEST_LONG: at every system call, not only those that deal with files.
 set -eu
-src=$(cd "${TEST_SRC:-$(dirname "$0")}" && pwd)
-LC_ALL=C
-export LC_ALL
 # It does not work under a tracer; leaks are looked for without one.
 ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
 export ASAN_OPTIONS
-unset PVE_GPU_ROOT
 
 skip() {
 	echo "$*"
@@ -28,7 +24,8 @@ if [ "${1-}" != --inside ]; then
 	exec unshare -m --propagation private "$0" --inside
 fi
 
-dir=$(mktemp -d)
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 server=
 end() {
 	cd /
@@ -37,12 +34,9 @@ end() {
 	rm -rf --one-file-system "$dir"
 }
 trap end EXIT
-trap 'exit 130' INT TERM HUP
-root=$dir/root
 pve=$root/etc/pve
 state=$dir/state
 conf=$pve/nodes/pve1/lxc/200.conf
-failed=0
 
 # shellcheck disable=SC2046 # options
 ${CC:-cc} -O1 -D_GNU_SOURCE -o "$dir/pmxcfs" "$src/pmxcfs/pmxcfs.c" $(pkg-config --cflags --libs fuse3)
@@ -85,7 +79,7 @@ printf '#!/bin/sh\nexec lxc-gpu-mount -R %s "$@" 200\n' "$root" >"$dir/bin/gpu_m
 chmod +x "$dir/bin/gpu_mount"
 PATH=$dir/bin:$PATH
 
-sh "$src/mktree.sh" "$src/fixtures/lxc-host.tree" "$root"
+fixture lxc-host
 printf 'Character devices:\n  1 mem\n195 nvidia\n237 nvidia-caps\n508 nvidia-uvm\n\nBlock devices:\n' >"$root/proc/devices"
 rm -rf "$pve"
 mkdir -p "$pve" "$state"

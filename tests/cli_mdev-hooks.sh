@@ -2,16 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # pve-gpu-hooks mdev, and what the unit and the udev rule agree on.
 set -eu
-src=${TEST_SRC:-$(dirname "$0")}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-root=$dir/root
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 switch=$root/etc/pve-gpu-utils/mdev-autostart
-LC_ALL=C
-export LC_ALL
-failed=0
 
-fail() { echo "FAIL: $*" >&2; failed=1; }
 hooks() {
 	want=$1
 	shift
@@ -21,8 +15,7 @@ hooks() {
 }
 said() { grep -qF -- "$1" "$dir/out" || { fail "not said: $1"; cat "$dir/out" >&2; }; }
 
-sh "$src/mktree.sh" "$src/fixtures/vgpu.tree" "$root"
-sh "$src/mkfiles.sh" "$src/fixtures/vgpu.files" "$root"
+fixture vgpu
 
 # Off at first, on, off again; once more is no error.
 hooks 1 status

@@ -2,41 +2,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # mdev-ls on a text fixture; UPDATE_EXPECTED=1 rewrites the expected files.
 set -eu
-src=${TEST_SRC:-$(dirname "$0")}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-root=$dir/root
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 pci=$root/sys/devices/pci0000:00
-LC_ALL=C
-export LC_ALL
-sh "$src/mktree.sh" "$src/fixtures/vgpu.tree" "$root"
-sh "$src/mkfiles.sh" "$src/fixtures/vgpu.files" "$root"
+fixture vgpu
 pve100=00000000-0000-0000-0000-000000000100
 printf 'kvm\0-pidfile\0/var/run/qemu-server/100.pid\0-device\0%s\0' \
 	"vfio-pci,sysfsdev=/sys/bus/mdev/devices/$pve100,id=hostpci0" >"$root/proc/4100/cmdline"
 printf '/usr/bin/nvidia-vgpu-mgr\0' >"$root/proc/900/cmdline"
 printf 'vgpu\0%s\0' 4d1a38a5-0000-4000-8000-000000000001 >"$root/proc/901/cmdline"
-failed=0
-
-fail() { echo "FAIL: $*" >&2; failed=1; }
-expect() {
-	want=$1
-	shift
-	rc=0
-	timeout 60 "$@" >"$dir/out" 2>"$dir/err" || rc=$?
-	[ "$rc" -eq "$want" ] || { fail "$* exited $rc, not $want"; cat "$dir/err" >&2; }
-}
-quiet() { [ ! -s "$dir/err" ] || { fail "said something"; cat "$dir/err" >&2; }; }
-same() {
-	[ -z "${UPDATE_EXPECTED:-}" ] || cp "$dir/out" "$src/fixtures/$1"
-	diff -u "$src/fixtures/$1" "$dir/out" >&2 || fail "$1"
-}
-prints() { printf '%b' "$1" >"$dir/want"; diff -u "$dir/want" "$dir/out" >&2 || fail "$2"; }
-says() { grep -qF -- "$1" "$dir/err" || { fail "does not say '$1'"; cat "$dir/err" >&2; }; }
 
 # Instances and definitions.
 expect 0 mdev-ls -R "$root" -H
-quiet
+silent
 same vgpu-list.tsv
 expect 0 env PVE_GPU_ROOT="$root" mdev-ls --header --raw
 same vgpu-list.tsv
@@ -54,7 +32,7 @@ printf '%s' '00000001-0000-0000-0000-000000000101	none@83b8f4f2-509f-382f-3c1e-e
 for name in 0000:82:00.0 82:00.0 00000000:82:00.0 pci_0000_82_00_0 \
 	/sys/class/mdev_bus/0000:82:00.0; do
 	expect 0 mdev-ls -R "$root" -o id,state -p "$name"
-	quiet
+	silent
 	prints "$pve100\tactive\n334852fe-079b-11ee-9fc7-77463608f467\tactive\n334855e2-079b-11ee-9fc9-83e0dccb6713\tdefined\n" "$name"
 done
 expect 0 mdev-ls -R "$root" -o id,parent -p pci_0000_41_00_5
@@ -73,9 +51,9 @@ expect 0 mdev-ls -R "$root" -H --types
 same vgpu-types.tsv
 says '0000:61:00.0 has no VFs yet: /usr/lib/nvidia/sriov-manage -e 0000:61:00.0'
 expect 0 mdev-ls -R "$root" -q --types
-quiet
+silent
 expect 0 mdev-ls -R "$root" -a -t -o parent,available vf
-quiet
+silent
 prints '0000:00:02.0\t0\n0000:05:00.0\t63\n' 'SR-IOV of others'
 for name in nvidia-50 'GRID P40-6Q' 'grid p40-6q' P40-6Q 6q; do
 	expect 0 mdev-ls -R "$root" -t -o type "$name"
@@ -97,7 +75,7 @@ prints 'low_gm_size: 128MB, high_gm_size: 512MB, fence: 4\n' 'one line'
 
 # Leftovers.
 expect 0 mdev-ls -R "$root" --leftovers
-quiet
+silent
 same vgpu-leftovers.tsv
 expect 1 mdev-ls -R "$root" -l -p 82:00.0
 prints '' 'no leftover of the P40'
@@ -131,7 +109,7 @@ printf '660 : NVIDIA A40-8Q\n' >"$pci/0000:41:00.6/nvidia/creatable_vgpu_types"
 
 # The diagnosis.
 expect 69 mdev-ls -R "$root" --check
-quiet
+silent
 same vgpu-check.tsv
 expect 1 mdev-ls -R "$root" --check -o level,what -p 61:00.0
 prints 'ok\t0000:61:00.0: nvidia, back-end nvidia\nok\tnvidia-vgpu-mgr runs\nwarn\t1 process of nvidia-vgpu-mgr without a vGPU\ntodo\t0000:61:00.0: no VFs yet\ntodo\t0000:61:00.0: no types without VFs\nok\t0\nok\tnothing is made yet\nok\tno VM has more vGPUs than its kind allows\nok\tnothing is to start at boot\n' 'a card without VFs'
@@ -162,7 +140,7 @@ mkdir -p "$dir/bare/sys/bus/pci/devices" "$dir/bare/proc"
 expect 1 mdev-ls -R "$dir/bare"
 expect 1 mdev-ls -R "$dir/bare" --types
 expect 1 mdev-ls -R "$dir/bare" --leftovers
-quiet
+silent
 expect 69 mdev-ls -R "$dir/bare" --check
 grep -qxF 'fail	driver	this host has no GPU	-' "$dir/out" || fail 'no GPU'
 

@@ -2,37 +2,19 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # mdev-mk on a text fixture: choice, writes, definitions, what it prints.
 set -eu
-src=${TEST_SRC:-$(dirname "$0")}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-root=$dir/root
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 p40=$root/sys/devices/pci0000:00/0000:82:00.0
 a40=$root/sys/devices/pci0000:00
 uuid=83b8f4f2-509f-382f-3c1e-e6bfe0fa1042
-LC_ALL=C
-export LC_ALL
-failed=0
 
-sh "$src/mktree.sh" "$src/fixtures/vgpu.tree" "$dir/new"
-sh "$src/mkfiles.sh" "$src/fixtures/vgpu.files" "$dir/new"
+fixture vgpu "$dir/new"
 
 # Plain files keep the first bytes of what they had: each part begins anew.
 fresh() {
 	rm -rf "$root"
 	cp -a "$dir/new" "$root"
 }
-fail() { echo "FAIL: $*" >&2; failed=1; }
-expect() {
-	want=$1
-	shift
-	rc=0
-	timeout 100 "$@" >"$dir/out" 2>"$dir/err" || rc=$?
-	[ "$rc" -eq "$want" ] || { fail "$* exited $rc, not $want"; cat "$dir/err" >&2; }
-}
-quiet() { [ ! -s "$dir/err" ] || { fail "said something"; cat "$dir/err" >&2; }; }
-prints() { printf '%b' "$1" >"$dir/want"; diff -u "$dir/want" "$dir/out" >&2 || fail "$2"; }
-says() { grep -qF -- "$1" "$dir/err" || { fail "does not say '$1'"; cat "$dir/err" >&2; }; }
-holds() { [ "$(cat "$1")" = "$2" ] || fail "$1 holds '$(cat "$1")', not '$2'"; }
 nothing() { [ ! -s "$dir/out" ] || { fail "$1: printed something"; cat "$dir/out" >&2; }; }
 create=$p40/mdev_supported_types/nvidia-50/create
 
@@ -40,7 +22,7 @@ create=$p40/mdev_supported_types/nvidia-50/create
 for name in nvidia-50 'GRID P40-6Q' 'grid p40-6q' P40-6Q 6q; do
 	fresh
 	expect 0 mdev-mk -R "$root" -p 00000000:82:00.0 -t "$name" -u "$uuid"
-	quiet
+	silent
 	prints "$uuid\tnvidia-50\tGRID P40-6Q\t0000:82:00.0\t-\t-\tmdev\n" "$name"
 	holds "$create" "$uuid"
 done
@@ -83,7 +65,19 @@ expect 0 mdev-mk -R "$root" -t 6q -c 2
 says 'give each to another VM: on Maxwell and Pascal boards'
 [ "$(wc -l <"$dir/out")" -eq 2 ] || fail 'two lines'
 expect 0 mdev-mk -q -R "$root" -t 6q -c 2
-quiet
+silent
+
+# More than anything has: said at once. With a wrong field nothing is made either.
+fresh
+before=$(date +%s)
+expect 75 mdev-mk -R "$root" -t 6q -c 65535
+says '65535 wanted, 2 left'
+[ $(($(date +%s) - before)) -le 5 ] || fail 'counts for long'
+for bad in '-o id,nothing' '-j -0'; do
+	# shellcheck disable=SC2086 # words that belong apart
+	expect 64 mdev-mk -R "$root" -t 6q $bad
+	holds "$create" ''
+done
 
 # One UUID, once on a host.
 fresh
@@ -135,7 +129,7 @@ echo 'ID : vGPU Name
 6 : NVIDIA A40-8Q' >"$a40/0000:41:00.6/nvidia/creatable_vgpu_types"
 : >"$a40/0000:41:00.4/nvidia/creatable_vgpu_types"
 expect 0 mdev-mk -R "$root" -t 6 -p 41:00.0 --auto
-quiet
+silent
 prints '0000:41:00.6\tnvidia-6\tNVIDIA A40-8Q\t0000:41:00.0\t52\tauto\tnvidia\n' 'a VF'
 holds "$a40/0000:41:00.6/nvidia/current_vgpu_type" 6
 printf '{\n  "mdev_type": "nvidia-6",\n  "start": "auto",\n  "attrs": []\n}' >"$dir/want"
@@ -168,6 +162,8 @@ expect 0 mdev-mk -R "$root" -t mtty-2 -u "$uuid" --xml
 grep -q "display='off'" "$dir/out" || fail 'a display for Q alone'
 expect 0 mdev-mk -R "$root" -u 41:00.5 --xml
 prints "<hostdev mode='subsystem' type='pci' managed='no'>\n  <source>\n    <address domain='0x0000' bus='0x41' slot='0x00' function='0x5'/>\n  </source>\n</hostdev>\n" 'xml of a VF'
+expect 0 mdev-mk -R "$root" -p 41:00.5 -t 660 --pve
+prints 'hostpci0: 0000:41:00.5,mdev=nvidia-660\n' 'what is there on a VF'
 expect 0 mdev-mk -R "$root" -u 41:00.5 --pve
 prints 'hostpci0: 0000:41:00.5,mdev=nvidia-660\n' 'hostpci of a VF'
 expect 0 mdev-mk -R "$root" -p 00:02.0 -t vf -c 2 --pve

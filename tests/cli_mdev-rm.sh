@@ -2,20 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # mdev-rm on a text fixture: users, writes, definitions.
 set -eu
-src=${TEST_SRC:-$(dirname "$0")}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-root=$dir/root
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 mdevs=$root/sys/bus/mdev/devices
 vfs=$root/sys/devices/pci0000:00
 pve100=00000000-0000-0000-0000-000000000100
 p40=334852fe-079b-11ee-9fc7-77463608f467
 defined=334855e2-079b-11ee-9fc9-83e0dccb6713
-LC_ALL=C
-export LC_ALL
-failed=0
-sh "$src/mktree.sh" "$src/fixtures/vgpu.tree" "$dir/new"
-sh "$src/mkfiles.sh" "$src/fixtures/vgpu.files" "$dir/new"
+fixture vgpu "$dir/new"
 
 # Plain files keep the first bytes of what they had: types of one digit, and a fresh tree.
 echo 6 >"$dir/new/sys/devices/pci0000:00/0000:41:00.5/nvidia/current_vgpu_type"
@@ -25,18 +19,6 @@ fresh() {
 	rm -rf "$root"
 	cp -a "$dir/new" "$root"
 }
-fail() { echo "FAIL: $*" >&2; failed=1; }
-expect() {
-	want=$1
-	shift
-	rc=0
-	timeout 100 "$@" >"$dir/out" 2>"$dir/err" || rc=$?
-	[ "$rc" -eq "$want" ] || { fail "$* exited $rc, not $want"; cat "$dir/err" >&2; }
-}
-quiet() { [ ! -s "$dir/err" ] || { fail "said something"; cat "$dir/err" >&2; }; }
-prints() { printf '%b' "$1" >"$dir/want"; diff -u "$dir/want" "$dir/out" >&2 || fail "$2"; }
-says() { grep -qF -- "$1" "$dir/err" || { fail "does not say '$1'"; cat "$dir/err" >&2; }; }
-holds() { [ "$(cat "$1")" = "$2" ] || fail "$1 holds '$(cat "$1")', not '$2'"; }
 
 # One that nobody uses; its definition stays, and that is said.
 fresh
@@ -46,7 +28,7 @@ holds "$mdevs/$p40/remove" 1
 says "$p40 is defined to come again at boot; --undefine ends that"
 [ -e "$root/etc/mdevctl.d/0000:82:00.0/$p40" ] || fail 'the definition stays'
 expect 0 mdev-rm -R "$root" -o id --undefine $p40
-quiet
+silent
 prints "$p40\n" -o
 [ ! -e "$root/etc/mdevctl.d/0000:82:00.0/$p40" ] || fail 'the definition goes'
 
@@ -94,7 +76,7 @@ prints "echo 0 > $root/sys/bus/pci/devices/0000:41:00.5/nvidia/current_vgpu_type
 says 'process 901 of nvidia-vgpu-mgr is left over'
 expect 0 mdev-rm -R "$root" -l -p mtty -o id
 prints '00000001-0000-0000-0000-000000000101\n' 'leftovers of one'
-quiet
+silent
 holds "$mdevs/$p40/remove" ''
 expect 0 mdev-rm -R "$root" -l -p 82:00.0
 prints '' 'no leftovers'
@@ -120,6 +102,10 @@ says 'VFs of plain SR-IOV go all at once: mdev-rm --all -p 0000:00:02.0'
 expect 75 mdev-rm -R "$root" --all -p 00:02.0
 says "0000:00:02.2 is in use by the host's driver i915: -f, when nothing needs it"
 holds "$vfs/0000:00:02.0/sriov_numvfs" 2
+expect 75 mdev-rm -R "$root" -u --all -p 00:02.0
+[ -e "$root/etc/pve-gpu-utils/vgpu.d/0000:00:02.0/0000:00:02.0" ] || fail 'the definition of what stays'
+expect 0 mdev-rm -R "$root" -n -f -u --all -p 00:02.0
+[ "$(grep -c '^rm ' "$dir/out")" -eq 1 ] || fail 'the definition, once'
 expect 0 mdev-rm -R "$root" -f -u --all -p 00:02.0 -o id
 prints '0000:00:02.1\n0000:00:02.2\n' VFs
 holds "$vfs/0000:00:02.0/sriov_numvfs" 0

@@ -3,16 +3,11 @@
 # mdev-mk and mdev-rm on mediated devices whose files answer as a driver (mdev-driver.c):
 # counts after each step, all or nothing, a racing mdevctl, a remove that hangs.
 set -eu
-src=${TEST_SRC:-$(dirname "$0")}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-root=$dir/root
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 mtty=$root/sys/devices/virtual/mtty/mtty
 type=$mtty/mdev_supported_types/mtty-1
 uuid=83b8f4f2-509f-382f-3c1e-e6bfe0fa104
-LC_ALL=C
-export LC_ALL
-failed=0
 
 command -v "${CC:-cc}" >/dev/null || {
 	echo 'skipped: no C compiler for the stand-in of the driver'
@@ -32,18 +27,10 @@ fresh() {
 	: >"$type/create"
 	[ $# -eq 0 ] || echo "$1" >"$mtty/.orders"
 }
-fail() { echo "FAIL: $*" >&2; failed=1; }
-expect() {
-	want=$1
-	shift
-	rc=0
+call() {
 	ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0" \
-		LD_PRELOAD="$dir/driver.so" PVE_GPU_ROOT="$root" timeout 60 "$@" \
-		>"$dir/out" 2>"$dir/err" || rc=$?
-	[ "$rc" -eq "$want" ] || { fail "$* exited $rc, not $want"; cat "$dir/err" >&2; }
+		LD_PRELOAD="$dir/driver.so" PVE_GPU_ROOT="$root" timeout 60 "$@"
 }
-prints() { printf '%b' "$1" >"$dir/want"; diff -u "$dir/want" "$dir/out" >&2 || fail "$2"; }
-says() { grep -qF -- "$1" "$dir/err" || { fail "does not say '$1'"; cat "$dir/err" >&2; }; }
 left() {
 	[ "$(cat "$type/available_instances")" = "$1" ] || fail "$2: $(cat "$type/available_instances") left, not $1"
 	made=$(find "$root/sys/bus/mdev/devices" -mindepth 1 | wc -l)

@@ -4,16 +4,11 @@
 # eight VFs whose files answer as the driver does (nvidia-vfio.c).
 # TRANSCRIPT=FILE: what a user types, and sees, goes there.
 set -eu
-src=${TEST_SRC:-$(dirname "$0")}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-root=$dir/root
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 pf=0000:41:00.0
 bus=$root/sys/devices/pci0000:40
 card=$bus/$pf
-LC_ALL=C
-export LC_ALL
-failed=0
 
 command -v "${CC:-cc}" >/dev/null || {
 	echo 'skipped: no C compiler for the stand-in of the driver'
@@ -60,7 +55,6 @@ fresh() { # [mixed]
 order() { printf '%s\n' "$@" >"$card/.orders"; }
 writes() { cat "$card/.writes" 2>/dev/null || :; }
 
-fail() { echo "FAIL: $*" >&2; failed=1; }
 # The stand-in is preloaded before the sanitizer of a program that has one.
 preloaded() {
 	ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}verify_asan_link_order=0" \
@@ -87,9 +81,6 @@ expect() {
 	tell "$@"
 	[ "$rc" -eq "$want" ] || { fail "$* exited $rc, not $want"; cat "$dir/out" "$dir/err" >&2; }
 }
-quiet() { [ ! -s "$dir/err" ] || { fail "$1: said something"; cat "$dir/err" >&2; }; }
-prints() { printf '%b' "$1" >"$dir/want"; diff -u "$dir/want" "$dir/out" >&2 || fail "$2"; }
-says() { grep -qF -- "$1" "$dir/err" || { fail "does not say '$1'"; cat "$dir/err" >&2; }; }
 # holds WANT TEXT: types of the eight VFs, as the driver has them
 holds() {
 	cat "$bus"/*/nvidia/current_vgpu_type | tr '\n' ' ' >"$dir/held"
@@ -109,7 +100,7 @@ by_hand() {
 	if [ -n "$3" ]; then
 		grep -q "$3" "$dir/err" || fail "write $2 to $1: no '$3'"
 	else
-		quiet "write $2 to $1"
+		silent "write $2 to $1"
 	fi
 }
 list_of() { preloaded cat "$bus/$1/nvidia/creatable_vgpu_types"; }
@@ -147,7 +138,7 @@ fresh
 [ -z "${TRANSCRIPT-}" ] || : >"$TRANSCRIPT"
 expect 0 mdev-ls -H -t -o type,name,available,reason
 expect 0 mdev-mk -H -t 6q -c 4
-quiet 'four 6Q'
+silent 'four 6Q'
 prints '#id	type	name	parent	group	start	backend
 0000:41:00.4	nvidia-592	NVIDIA A10-6Q	0000:41:00.0	50	-	nvidia
 0000:41:00.5	nvidia-592	NVIDIA A10-6Q	0000:41:00.0	51	-	nvidia

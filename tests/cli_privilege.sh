@@ -5,22 +5,10 @@
 # programs of the same name in PATH.
 # shellcheck disable=SC2016 # what a shell would expand is to stay as it is
 set -eu
-src=$(cd "${TEST_SRC:-$(dirname "$0")}" && pwd)
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-unset PVE_GPU_ROOT
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 LC_ALL=C.UTF-8
-export LC_ALL
-failed=0
-root=$dir/root
-fail() { echo "FAIL: $*" >&2; failed=$((failed + 1)); }
-expect() {
-	want=$1
-	shift
-	rc=0
-	timeout 60 "$@" >"$dir/out" 2>"$dir/err" </dev/null || rc=$?
-	[ "$rc" -eq "$want" ] || { fail "$* exited $rc, not $want"; cat "$dir/err" >&2; }
-}
+call() { timeout 60 "$@" </dev/null; }
 says() { grep -qF -e "$1" "$dir/out" "$dir/err" || { fail "not said: $1"; cat "$dir/out" "$dir/err" >&2; }; }
 # Neither a control character nor U+009B, in what was printed.
 harmless() { # WHAT
@@ -32,7 +20,7 @@ harmless() { # WHAT
 # --- names ------------------------------------------------------------------
 
 evil=$(printf 'a\033[31mb\007\302\233Jc$(touch "%s/pwned")`id`;x' "$dir")
-sh "$src/mktree.sh" "$src/fixtures/two-vms.tree" "$root"
+fixture two-vms
 etc=$root/etc/pve/nodes/pve1
 conf() { # VMID LINE...
 	{

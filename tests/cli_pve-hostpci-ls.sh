@@ -2,30 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # pve-hostpci-ls on a text fixture; UPDATE_EXPECTED=1 rewrites the expected files.
 set -eu
-src=${TEST_SRC:-$(dirname "$0")}
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-root=$dir/root
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 conf=$root/etc/pve/nodes/pve1/qemu-server
-sh "$src/mktree.sh" "$src/fixtures/list-pve1.tree" "$root"
-sh "$src/mkfiles.sh" "$src/fixtures/list-pve1.files" "$root"
-failed=0
-
-fail() { echo "FAIL: $*" >&2; failed=1; }
-expect() {
-	want=$1
-	shift
-	rc=0
-	timeout 60 "$@" >"$dir/out" 2>"$dir/err" || rc=$?
-	[ "$rc" -eq "$want" ] || { fail "$* exited $rc, not $want"; cat "$dir/err" >&2; }
-}
-quiet() { [ ! -s "$dir/err" ] || { fail "said something"; cat "$dir/err" >&2; }; }
-same() {
-	[ -z "${UPDATE_EXPECTED:-}" ] || cp "$2" "$src/fixtures/$1"
-	diff -u "$src/fixtures/$1" "$2" >&2 || fail "$1"
-}
-prints() { printf '%b' "$1" >"$dir/want"; diff -u "$dir/want" "$dir/out" >&2 || fail "$2"; }
-says() { grep -qF -- "$1" "$dir/err" || { fail "does not say '$1'"; cat "$dir/err" >&2; }; }
+fixture list-pve1
 
 # run VMID PID [-device WORD]...: the VM runs
 run() {
@@ -70,14 +50,14 @@ rm "$root/run/qemu-server/106.pid"
 # Single guests, in any order, given twice: sorted, once.
 expect 0 pve-hostpci-ls -R "$root" -o guest,addr,held qemu/1000 102 102
 prints 'qemu/102\t0000:41:00.0\t-\nqemu/102\t0000:02:00.0\tcmdline\nqemu/102\t0000:02:00.1\tcmdline\nqemu/1000\t0000:06:00.0\treservation\n' operands
-quiet
+silent
 
 # Sections.
 expect 0 pve-hostpci-ls -R "$root" --section current -o key,addr,held 101
 prints 'hostpci0\t0000:01:00.0\t-\nhostpci0\t0000:01:00.1\t-\nhostpci1\t0000:41:00.0\t-\n' current
 expect 0 pve-hostpci-ls -R "$root" --section pending -o guest,addr
 prints 'qemu/100\t0000:02:00.0\nqemu/100\t0000:02:00.1\nqemu/101\t0000:02:00.0\nqemu/101\t0000:02:00.1\n' pending
-quiet
+silent
 expect 0 pve-hostpci-ls -R "$root" --section before -o guest,addr
 prints 'qemu/100\t0000:41:00.0\n' snapshot
 expect 66 pve-hostpci-ls -R "$root" --section nosuch 100
@@ -88,7 +68,7 @@ expect 64 pve-hostpci-ls -R "$root" --section ../x
 # Other nodes: by their configs alone.
 expect 0 pve-hostpci-ls -R "$root" -N pve2
 prints 'qemu/120\thostpci0\t0\t0000:c1:00\t-\tgpu\t-\tpve2\t-\t-\nqemu/120\thostpci1\t0\t0000:01:00\t-\t-\t-\tpve2\t-\t-\n' '-N'
-quiet
+silent
 expect 65 pve-hostpci-ls -R "$root" -a -o guest,node
 grep -q '^qemu/120	pve2$' "$dir/out" || fail "-a misses pve2"
 cut -f 1 "$dir/out" | sort -t / -k 2n -s -c || fail "-a is not sorted"

@@ -4,34 +4,19 @@
 # is half-done. Stand-ins take the place of update-grub and the others.
 # shellcheck disable=SC2016 # what is in single quotes is for others to expand
 set -eu
-src=$(cd "${TEST_SRC:-$(dirname "$0")}" && pwd)
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-root=$dir/root
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 bin=$dir/bin
 unset PVE_GPU_COMMANDS
 PVE_GPU_ROOT=$root
 export PVE_GPU_ROOT
-failed=0
 
-fail() { echo "FAIL: $*" >&2; failed=1; }
-
-# expect RC COMMAND...: stdout to $dir/out, stderr to $dir/err.
-expect() {
-	want=$1
-	shift
-	rc=0
-	timeout 60 "$@" >"$dir/out" 2>"$dir/err" || rc=$?
-	[ "$rc" -eq "$want" ] || { fail "$* exited $rc, not $want"; cat "$dir/out" "$dir/err" >&2; }
-}
-says() { grep -qF -- "$1" "$dir/err" || { fail "not said: $1"; cat "$dir/err" >&2; }; }
-silent() { [ ! -s "$dir/err" ] || { fail "said something"; cat "$dir/err" >&2; }; }
 has() { grep -qF -- "$1" "$dir/out" || { fail "not printed: $1"; cat "$dir/out" >&2; }; }
 has_not() { ! grep -qF -- "$1" "$dir/out" || { fail "printed: $1"; cat "$dir/out" >&2; }; }
 tree() { (cd "$root" && find . -printf '%p %y %m %l\n' | sort && find . -type f -exec cksum {} + | sort); }
 fresh() {
 	rm -rf "$root" "$bin"
-	sh "$src/mktree.sh" "$src/fixtures/setup-host.tree" "$root"
+	fixture setup-host
 	mkdir "$bin"
 	for name in update-grub update-initramfs proxmox-boot-tool kernel-install; do
 		stand_in "$name" "echo '$name' \"\$@\" >>'$dir/log'"

@@ -4,10 +4,9 @@
 # in the way, bad input: nothing is half-done, and the next run heals.
 # PVE_GPU_TEST_LONG: at every system call that tells of a change, not at writes alone.
 set -eu
-src=$(cd "${TEST_SRC:-$(dirname "$0")}" && pwd)
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 hosts=$src/fixtures/hosts
-LC_ALL=C
-export LC_ALL
 # It does not work under a tracer; leaks are looked for without one.
 ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0
 export ASAN_OPTIONS
@@ -22,14 +21,8 @@ strace -qq -o /dev/null true 2>/dev/null || {
 	echo "strace may not trace here"
 	exit 77
 }
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 130' INT TERM HUP
 PVE_GPU_COMMANDS=$hosts/bin
 export PVE_GPU_COMMANDS
-unset PVE_GPU_ROOT
-failed=0
-root=$dir/root
 
 fail() {
 	echo "FAIL: $*" >&2

@@ -7,22 +7,16 @@
 # one of the start, byte for byte. Ends with a table of the hosts.
 # HOSTS_UPDATE=1 writes the .want files anew: read what git diff says of them.
 set -eu
-src=$(cd "${TEST_SRC:-$(dirname "$0")}" && pwd)
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 hosts=$src/fixtures/hosts
-LC_ALL=C
-export LC_ALL
 command -v depmod >/dev/null || PATH=$PATH:/usr/sbin:/sbin
 command -v depmod >/dev/null || {
 	echo "depmod is missing (apt-get install kmod)"
 	exit 77
 }
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-trap 'exit 130' INT TERM HUP
 PVE_GPU_COMMANDS=$hosts/bin
 export PVE_GPU_COMMANDS
-unset PVE_GPU_ROOT
-failed=0
 
 fail() {
 	echo "FAIL: $host: $*" >&2

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Sourced by the command-line tests: a folder to work in, and what they ask of a program.
+#
+# Sets $src (this folder), $dir (a new folder, removed at the end) and $root in it, which is
+# not made: what stands for /. $failed is 1 once anything has failed: exit "$failed".
+# shellcheck shell=sh
+
+src=$(CDPATH='' cd "${TEST_SRC:-$(dirname "$0")}" && pwd)
+dir=$(mktemp -d)
+trap 'rm -rf "$dir"' EXIT
+trap 'exit 130' INT TERM HUP
+root=$dir/root
+unset PVE_GPU_ROOT
+LC_ALL=C
+export LC_ALL
+failed=0
+about=
+
+# $about, where a test sets it, is the case that it is at.
+fail() {
+	echo "FAIL: ${about:+$about: }$*" >&2
+	failed=1
+}
+
+# fixture NAME [DIR]: the host of fixtures/NAME.tree, in $root or DIR
+fixture() {
+	sh "$src/mktree.sh" "$src/fixtures/$1.tree" "${2:-$root}"
+	[ ! -e "$src/fixtures/$1.files" ] || sh "$src/mkfiles.sh" "$src/fixtures/$1.files" "${2:-$root}"
+}
+
+# How expect runs a command; a test may have a way of its own.
+call() { timeout 100 "$@"; }
+
+# expect RC COMMAND...: stdout goes to $dir/out, stderr to $dir/err, the exit code to $rc
+expect() {
+	want=$1
+	shift
+	rc=0
+	call "$@" >"$dir/out" 2>"$dir/err" || rc=$?
+	[ "$rc" -eq "$want" ] || {
+		fail "$* exited $rc, not $want"
+		cat "$dir/out" "$dir/err" >&2
+	}
+}
+
+# On stderr: this text; nothing. WHAT says what was run.
+says() { grep -qF -- "$1" "$dir/err" || { fail "not said: $1"; cat "$dir/err" >&2; }; }
+silent() { [ ! -s "$dir/err" ] || { fail "${1:+$1: }said something"; cat "$dir/err" >&2; }; }
+
+# prints TEXT [WHAT]: stdout is TEXT, with its \n and \t; "-": what stands on stdin
+prints() {
+	if [ "$1" = - ]; then cat; else printf '%b' "$1"; fi >"$dir/want"
+	diff -u "$dir/want" "$dir/out" >&2 || fail "${2:-other output}"
+}
+
+# same FILE [OUTPUT]: stdout, or OUTPUT, is fixtures/FILE; UPDATE_EXPECTED=1 writes that anew
+same() {
+	[ -z "${UPDATE_EXPECTED:-}" ] || cp "${2:-$dir/out}" "$src/fixtures/$1"
+	diff -u "$src/fixtures/$1" "${2:-$dir/out}" >&2 || fail "$1"
+}
+
+# holds FILE TEXT
+holds() { [ "$(cat "$1")" = "$2" ] || fail "$1 holds '$(cat "$1")', not '$2'"; }
