@@ -77,6 +77,16 @@ START_TEST(default_signals)
 }
 END_TEST
 
+/* As "trap '' CHLD" of a shell leaves it. */
+START_TEST(ignored_children)
+{
+	signal(SIGCHLD, SIG_IGN);
+	ck_assert_int_eq(sh("exit 7", 10), 7);
+	ck_assert_int_eq(sh("exec sleep 100", 1), -ETIMEDOUT);
+	free(lines);
+}
+END_TEST
+
 START_TEST(exec_fails)
 {
 	const char *argv[] = { "/nonexistent/program", NULL };
@@ -230,6 +240,7 @@ int main(void)
 	tcase_set_timeout(tcase, 90);
 	tcase_add_loop_test(tcase, run_gives_status_and_lines, 0, ARRAY_SIZE(cases));
 	tcase_add_test(tcase, default_signals);
+	tcase_add_test(tcase, ignored_children);
 	tcase_add_test(tcase, exec_fails);
 	tcase_add_test(tcase, time_limit);
 	tcase_add_test(tcase, several_at_once);

@@ -136,6 +136,15 @@ static void init(struct spawn *s, const struct spawn_opts *opts)
 		s->deadline = s->started + (int64_t)opts->timeout * 1000;
 }
 
+/* Who called us may have SIGCHLD ignored: then no child leaves a status. */
+static void keep_statuses(void)
+{
+	struct sigaction now;
+
+	if (sigaction(SIGCHLD, NULL, &now) == 0 && now.sa_handler == SIG_IGN)
+		signal(SIGCHLD, SIG_DFL);
+}
+
 /* out: where the child's output goes, -1 for our own. */
 static int start(struct spawn *s, const char *const argv[], int null, int out)
 {
@@ -144,6 +153,7 @@ static int start(struct spawn *s, const char *const argv[], int null, int out)
 	ssize_t n;
 
 	setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 0);
+	keep_statuses();
 	rc = make_pipe(p);
 	if (rc < 0)
 		return rc;
