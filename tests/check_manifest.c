@@ -38,6 +38,19 @@ WRAP(int, rename, (const char *from, const char *to), (from, to))
 WRAP(int, unlink, (const char *path), (path))
 WRAP(int, mkdir, (const char *path, mode_t mode), (path, mode))
 
+/* A file whose disk does not answer. */
+static const char *unreadable;
+
+int __real_lstat(const char *path, struct stat *st);
+int __wrap_lstat(const char *path, struct stat *st);
+int __wrap_lstat(const char *path, struct stat *st)
+{
+	if (!unreadable || !strstr(path, unreadable))
+		return __real_lstat(path, st);
+	errno = EIO;
+	return -1;
+}
+
 /* --- a tree and a transaction on it ------------------------------------------ */
 
 static char commands[64];
@@ -366,6 +379,25 @@ START_TEST(test_changed_since)
 }
 END_TEST
 
+/* What cannot be looked at now is not somebody else's: the next run puts it back. */
+START_TEST(test_unreadable)
+{
+	_cleanup_free_ char *start = tree(), *now = NULL;
+	int back;
+
+	write_command("first", 1);
+	ck_assert_int_eq(apply(&back), 1);
+	write_command("first", 0);
+	unreadable = "/etc/kernel/cmdline";
+	ck_assert_int_eq(heal(), -EIO);
+	ck_assert(transaction_is_pending());
+	unreadable = NULL;
+	ck_assert_int_eq(heal(), 1);
+	now = tree();
+	ck_assert_str_eq(now, start);
+}
+END_TEST
+
 /* A file that changed after the plan was made is not written over. */
 START_TEST(test_changed_between)
 {
@@ -571,6 +603,7 @@ int main(void)
 	tcase_add_loop_test(tc, test_every_call_fails, 0, (int)ARRAY_SIZE(errors));
 	tcase_add_test(tc, test_every_call_kills);
 	tcase_add_test(tc, test_changed_since);
+	tcase_add_test(tc, test_unreadable);
 	tcase_add_test(tc, test_changed_between);
 	tcase_add_test(tc, test_lock);
 	tcase_add_loop_test(tc, test_bad_journal, 0, (int)ARRAY_SIZE(bad_journals));

@@ -123,6 +123,14 @@ static int put_file(const struct hostfile *seen, const struct hostfile *wanted)
 	return rc < 0 ? rc : hostfile_put(wanted);
 }
 
+/* Is what stands there, or that it cannot be a file of ours, somebody else's doing? */
+static bool is_others(int rc, const struct hostfile *now, const struct hostfile *from)
+{
+	if (rc == 0)
+		return !hostfile_equal(now, from);
+	return rc == -ELOOP || rc == -EINVAL || rc == -EFBIG || rc == -ENOTDIR;
+}
+
 /*
  * Put everything back. Returns what failed first, 0 otherwise; the journal is
  * gone only then.
@@ -140,7 +148,7 @@ static int go_back(struct transaction *t, const struct transaction_report *repor
 			rc = hostfile_put(&t->from.f[i]);
 			if (rc == 0 && report->file)
 				report->file(&t->from.f[i], true, report->arg);
-		} else if (rc < 0 || !hostfile_equal(&now, &t->from.f[i])) {
+		} else if (is_others(rc, &now, &t->from.f[i])) {
 			rc = 0;
 			if (report->left)
 				report->left(path, report->arg);
