@@ -3,6 +3,7 @@
 
 #include "base/cleanup.h"
 #include "pve/assignment.h"
+#include "pve/guestcheck.h"
 
 #define LINE1 "qemu/100\thostpci0\t0\t0000:01:00.0\t-\tgpu\trunning\tpve1\tok\tcmdline\n"
 #define LINE2 "qemu/101\thostpci15\t2\t0000:09:00\tnvidia-63\t-\tstopped\tpve1\tmissing\t-\n"
@@ -237,6 +238,23 @@ START_TEST(both_kinds_in_one_list)
 }
 END_TEST
 
+static void keep_line(bool good, char *what, char *how, void *arg)
+{
+	ck_assert(!good);
+	*(char **)arg = what;
+	free(how);
+}
+
+START_TEST(a_missing_slot_is_named_as_configured)
+{
+	_cleanup_free_ char *said = NULL;
+
+	testroot_file("/etc/pve/nodes/pve1/qemu-server/99999.conf", "hostpci0: 09:00\n");
+	ck_assert_int_eq(guestcheck_run(keep_line, &said), 0);
+	ck_assert_str_eq(said, "qemu/99999 hostpci0: 0000:09:00 is not there");
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("assignment");
@@ -253,6 +271,7 @@ int main(void)
 	tcase_add_loop_test(tcase, what_a_running_vm_holds, 0, ARRAY_SIZE(holds));
 	tcase_add_test(tcase, other_sections_hold_nothing);
 	tcase_add_test(tcase, both_kinds_in_one_list);
+	tcase_add_test(tcase, a_missing_slot_is_named_as_configured);
 	suite_add_tcase(suite, tcase);
 	return testroot_run(suite);
 }

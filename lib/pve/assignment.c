@@ -29,20 +29,24 @@ static const char *const state_names[] = {
 	[ASSIGNMENT_STOPPED] = "stopped",
 };
 
+const char *assignment_addr(const struct assignment *a, char buf[PCIADDR_STRLEN])
+{
+	pciaddr_format(&a->addr, buf);
+	if (a->is_slot)
+		*strrchr(buf, '.') = '\0';
+	return buf;
+}
+
 void assignment_put(struct record_writer *w, const struct assignment *a)
 {
 	char guest[GUEST_STRLEN], alt[sizeof("-2147483648")], addr[PCIADDR_STRLEN];
 	const char *values[ASSIGNMENT_FIELDS];
 
 	snprintf(alt, sizeof(alt), "%d", a->alt);
-	if (a->has_addr)
-		pciaddr_format(&a->addr, addr);
-	if (a->has_addr && a->is_slot)
-		*strrchr(addr, '.') = '\0';
 	values[GUEST] = guest_format(a->guest, guest);
 	values[KEY] = a->key;
 	values[ALT] = alt;
-	values[ADDR] = a->has_addr ? addr : NULL;
+	values[ADDR] = a->has_addr ? assignment_addr(a, addr) : NULL;
 	values[MDEV_TYPE] = a->mdev_type;
 	values[MAPPING] = a->mapping;
 	values[STATE] = state_names[a->state];

@@ -44,6 +44,9 @@ struct assignment {
 enum { ASSIGNMENT_FIELDS = 10 };
 extern const struct record_field assignment_fields[ASSIGNMENT_FIELDS];
 
+/* Its address as configured, has_addr given: a slot without ".F". Returns buf. */
+const char *assignment_addr(const struct assignment *a, char buf[PCIADDR_STRLEN]);
+
 void assignment_put(struct record_writer *w, const struct assignment *a);
 void assignment_done(struct assignment *a);
 void assignments_free(struct assignment *a, size_t n);

@@ -136,11 +136,8 @@ static char *explain_refusal(const struct contention *c, const struct model_entr
 	if (c->in.no_iommu)
 		return xstrdup("this host has no IOMMU (/sys/class/iommu is empty), "
 			       "without which Proxmox VE passes nothing through");
-	if (a->has_addr) {
-		pciaddr_format(&a->addr, addr);
-		if (a->is_slot)
-			*strrchr(addr, '.') = '\0';
-	}
+	if (a->has_addr)
+		assignment_addr(a, addr);
 	if (!a->status || strcmp(a->status, "ok") == 0)
 		return xasprintf(
 			"hostpci%d: a mediated device cannot be made on several functions (%s)",

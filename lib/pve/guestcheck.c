@@ -29,7 +29,7 @@ static void look(const struct assignment *a, void *arg)
 	l->bad++;
 	guest_format(a->guest, guest);
 	if (a->has_addr)
-		pciaddr_format(&a->addr, addr);
+		assignment_addr(a, addr);
 	if (strcmp(a->status, "missing") == 0)
 		l->line(false, xasprintf("%s %s: %s is not there", guest, a->key, addr),
 			xstrdup("the guest does not start; cards move when others come or go: qm set"),
