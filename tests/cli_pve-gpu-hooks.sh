@@ -215,6 +215,9 @@ said 'hookscript: .*has no effect'
 said 'job own has a script of its own (/usr/local/bin/own)'
 said 'vzdump.cron has a script of its own'
 ! grep -q 'job ours' "$tmp/out" || fail "a job that names the hook is warned of"
+printf 'vzdump: own\n\tscript /x/\033[31m\n' >"$r/etc/pve/jobs.cfg"
+hooks 0 enable
+said 'job own has a script of its own (/x/?\[31m)'
 
 # -n changes nothing
 fresh

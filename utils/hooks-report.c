@@ -244,7 +244,8 @@ static void show_example(const struct hostmodel *m)
 
 		if (!unit || (last && strcmp(unit, last) == 0))
 			continue;
-		printf(" %s", unit);
+		putchar(' ');
+		put_text(unit);
 		last = unit;
 	}
 	fputs("\n# Guests that HA manages (refuse: never stopped; stop):", stdout);

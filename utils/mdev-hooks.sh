@@ -77,7 +77,9 @@ start_status() {
 	fi
 	ls=$self/mdev-ls
 	[ -x "$ls" ] || ls=@sbindir@/mdev-ls
-	list=$("$ls" ${root:+-R "$root"} -a -q -r -o start,state,id,type,parent) || [ $? -eq 1 ] || exit
+	rc=0
+	list=$("$ls" ${root:+-R "$root"} -a -q -r -o start,state,id,type,parent) || rc=$?
+	[ "$rc" -le 1 ] || exit "$rc"	# said
 	tab=$(printf '\t')
 	while IFS=$tab read -r start state id type parent; do
 		[ "$start" = auto ] || continue

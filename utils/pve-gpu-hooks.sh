@@ -160,7 +160,7 @@ report_others() {
 			/^[^ \t#]/ { job = $1 == "vzdump:" ? $2 : "" }
 			/^[ \t]+script[ \t]/ && job != "" && $2 != ours {
 				printf "pve-gpu-hooks: warning: backup job %s has a script of its own (%s): not protected\n", job, $2
-			}' "$root/etc/pve/jobs.cfg" >&2
+			}' "$root/etc/pve/jobs.cfg" | LC_ALL=C tr '\001-\011\013-\037\177' '?' >&2
 	fi
 	if [ -f "$root/etc/pve/vzdump.cron" ] &&
 		grep -Eq '^[^#]*vzdump.*[[:space:]]--?script' "$root/etc/pve/vzdump.cron"; then
