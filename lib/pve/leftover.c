@@ -137,7 +137,7 @@ static int clear_guest(const struct state_entry *e, bool dry_run)
 
 	rc = guest_find(e->name, &g);
 	if (rc < 0)
-		return rc == -ENOENT ? 0 : rc;
+		return rc == -ENOENT ? 0 : fail(e->name, "its config cannot be read", rc, "");
 	locked = g.lock && strcmp(g.lock, "backup") == 0;
 	guest_done(&g);
 	if (!locked)
