@@ -119,10 +119,11 @@ static int take_id(const struct host *h, const char *text, struct mk_item *item)
 }
 
 /* Two of one id in one call would be one vGPU. */
-static int check_twice(const struct mk_items *items)
+static int check_twice(const struct mk *mk, const struct mk_items *items)
 {
-	for (size_t i = 0; i < items->n; i++)
-		for (size_t k = i + 1; k < items->n; k++)
+	/* Those that were named come first; a random UUID is no other's. */
+	for (size_t i = 0; i < mk->n_ids && i < items->n; i++)
+		for (size_t k = i + 1; k < mk->n_ids && k < items->n; k++)
 			if (items->items[i].id && items->items[k].id &&
 			    strcmp(items->items[i].id, items->items[k].id) == 0) {
 				say("named twice: %s", items->items[i].id);
@@ -131,30 +132,35 @@ static int check_twice(const struct mk_items *items)
 	return EX_OK;
 }
 
+/* Are so many of a type left? EX_OK or an exit code, said. */
+static int check_left(const struct host *h, const struct vgpu_type *t, size_t wanted)
+{
+	_cleanup_free_ char *text = NULL, *holds = NULL;
+
+	if (t->available < 0 || wanted <= (size_t)t->available)
+		return EX_OK;
+	text = mk_type_text(t);
+	holds = vgpu_holds(&h->v, t->parent);
+	say("%s at %s: %zu wanted, %d left%s%s", text, h->v.parents[t->parent].name, wanted,
+	    t->available, t->reason ? ": " : holds ? "; it has " : "",
+	    t->reason ? t->reason : holds ? holds : "");
+	return EX_TEMPFAIL;
+}
+
 /* Nothing is begun that is known to fail. */
 static int check_room(const struct host *h, const struct mk_items *items)
 {
 	for (size_t i = 0; i < items->n; i++) {
-		const struct vgpu_type *t = &h->v.types[items->items[i].type];
-		_cleanup_free_ char *text = NULL, *holds = NULL;
-		int wanted = 0;
+		int type = items->items[i].type, status;
+		size_t wanted = 0;
 
+		if (i && items->items[i - 1].type == type)
+			continue;	/* they were counted with that one */
 		for (size_t k = 0; k < items->n; k++)
-			wanted += items->items[k].type == items->items[i].type &&
-				  !items->items[k].exists;
-		if (t->available < 0 || wanted <= t->available)
-			continue;
-		text = mk_type_text(t);
-		holds = vgpu_holds(&h->v, t->parent);
-		say("%s at %s: %d wanted, %d left%s%s", text,
-		    h->v.parents[t->parent].name, wanted, t->available,
-		    t->reason ? ": "
-		    : holds   ? "; it has "
-			      : "",
-		    t->reason ? t->reason
-		    : holds   ? holds
-			      : "");
-		return EX_TEMPFAIL;
+			wanted += items->items[k].type == type && !items->items[k].exists;
+		status = check_left(h, &h->v.types[type], wanted);
+		if (status != EX_OK)
+			return status;
 	}
 	return EX_OK;
 }
@@ -189,6 +195,10 @@ static int plan_type(const struct mk *mk, const struct host *h, int parent,
 		    "-c is less than there are -u");
 		return msg_usage_error();
 	}
+	/* Those that were named may be there. */
+	status = check_left(h, &h->v.types[type], vf ? 0 : count - mk->n_ids);
+	if (status != EX_OK)
+		return status;
 	for (size_t i = 0; i < count; i++) {
 		struct mk_item *item = add_item(items, type);
 		char uuid[MDEV_UUID_LEN + 1];
@@ -312,7 +322,7 @@ int mk_plan(const struct mk *mk, const struct host *h, struct mk_items *items)
 		status = msg_usage_error();
 	}
 	if (status == EX_OK)
-		status = check_twice(items);
+		status = check_twice(mk, items);
 	if (status == EX_OK && !items->numvfs)
 		status = check_room(h, items);
 	return status;

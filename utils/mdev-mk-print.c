@@ -103,27 +103,21 @@ static void put_item(const struct mk *mk, struct record_writer *w, const struct 
 			put(mk, w, h, &h->v.instances[i], index);
 }
 
-int mk_print(const struct mk *mk, const struct host *h, const struct mk_items *items)
+int mk_print(const struct mk *mk, struct record_writer *out, const struct host *h,
+	     const struct mk_items *items)
 {
 	struct host now = { .writer = { .lock = -1 } };
-	struct record_writer *w = NULL;
 	int status = host_read(&now, VGPUS_TYPES | VGPUS_ANY_SRIOV, false);
 	unsigned index = 0;
 
 	if (status != EX_OK)
 		return status;
-	if (mk->print == MK_RECORDS) {
-		w = host_records(&mk->record);
-		if (!w)
-			status = msg_usage_error();
-	}
-	for (size_t i = 0; status == EX_OK && i < items->n; i++) {
+	for (size_t i = 0; i < items->n; i++) {
 		const struct vgpu_type *t = &h->v.types[items->items[i].type];
 
-		put_item(mk, w, &now, items, &items->items[i],
+		put_item(mk, out, &now, items, &items->items[i],
 			 h->v.parents[t->parent].name, t, &index);
 	}
-	record_writer_free(w);
 	host_done(&now);
-	return status;
+	return EX_OK;
 }

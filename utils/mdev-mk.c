@@ -110,6 +110,7 @@ static int run(const struct mk *mk, bool start_auto, const char *parent)
 {
 	struct host h = { .writer = { .limit = TIME_LIMIT, .lock = -1 } };
 	struct mk_items items = { 0 };
+	struct record_writer *out = NULL;
 	unsigned what = VGPUS_TYPES | (mk->parent || !mk->type ? VGPUS_ANY_SRIOV : 0);
 	int status = host_need_root();
 
@@ -117,7 +118,13 @@ static int run(const struct mk *mk, bool start_auto, const char *parent)
 	if (status == EX_OK && start_auto) {
 		status = mk_start_auto(mk, &h, parent);
 	} else if (status == EX_OK) {
-		status = host_lock(&h);
+		/* Before anything is made: it knows whether the fields are right. */
+		if (mk->print == MK_RECORDS && !sysfs_dry_run) {
+			out = host_records(&mk->record);
+			status = out ? EX_OK : msg_usage_error();
+		}
+		if (status == EX_OK)
+			status = host_lock(&h);
 		if (status == EX_OK)
 			status = host_read(&h, what, false);
 		if (status == EX_OK)
@@ -125,8 +132,9 @@ static int run(const struct mk *mk, bool start_auto, const char *parent)
 		if (status == EX_OK)
 			status = mk_make(mk, &h, &items);
 		if (status == EX_OK && !sysfs_dry_run)
-			status = mk_print(mk, &h, &items);
+			status = mk_print(mk, out, &h, &items);
 	}
+	record_writer_free(out);
 	mk_items_done(&items);
 	host_done(&h);
 	return status;

@@ -52,8 +52,9 @@ int mk_make(const struct mk *mk, struct host *h, struct mk_items *items);
 
 /* ---- mdev-mk-print.c ---- */
 
-/* Print what the call is about, made or there before. An exit code. */
-int mk_print(const struct mk *mk, const struct host *h, const struct mk_items *items);
+/* Print what the call is about, made or there before; out is for records. An exit code. */
+int mk_print(const struct mk *mk, struct record_writer *out, const struct host *h,
+	     const struct mk_items *items);
 
 /* ---- mdev-mk-auto.c ---- */
 

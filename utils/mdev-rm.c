@@ -236,6 +236,15 @@ static void remove_many(struct rm *rm)
 	}
 }
 
+/* Was anything there that this defines? Then its definition went with it, or stays. */
+static bool was_there(const struct rm *rm, const struct mdevdef *def)
+{
+	for (size_t i = 0; i < rm->h.v.n_instances; i++)
+		if (host_definition(&rm->h, &rm->h.v.instances[i]) == def)
+			return true;
+	return false;
+}
+
 /* Definitions of the parent that nothing is there of. */
 static void undefine_rest(struct rm *rm)
 {
@@ -243,7 +252,7 @@ static void undefine_rest(struct rm *rm)
 
 	for (size_t i = 0; i < rm->h.n_defs; i++)
 		if (strcmp(rm->h.defs[i].parent, parent) == 0 &&
-		    vgpus_find(&rm->h.v, rm->h.defs[i].id) < 0 &&
+		    !was_there(rm, &rm->h.defs[i]) &&
 		    (!rm->vf || strcmp(rm->vf->name, rm->h.defs[i].id) == 0))
 			undefine(rm, &rm->h.defs[i]);
 }
@@ -300,7 +309,7 @@ static int run(const struct opts *opts, char *const operands[])
 			remove_named(&rm, *operands);
 		if (opts->all || opts->leftovers)
 			remove_many(&rm);
-		if (opts->all && opts->undefine)
+		if (opts->all && opts->undefine && !host_is_stopped())
 			undefine_rest(&rm);
 		if (opts->leftovers && rm.parent < 0)
 			say_managers(&rm);
