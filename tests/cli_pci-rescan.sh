@@ -317,6 +317,10 @@ rm -f "$state/0000:01:00.0"
 expect 0 pci-rescan -n --methods 06:00.0
 shows "echo flr > .*/0000:06:00.0/reset_method"
 
+# A caller that has closed its streams: nothing that is printed goes into a file of ours.
+expect 74 sh -c 'exec pci-rescan --methods 01:00.0 >&- 2>&-'
+! grep -qvx '[0-9]*' "$state.lock" || fail "the lock holds what was printed"
+
 # Without root nothing is tried.
 if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
 	expect 77 env -u PVE_GPU_ROOT setpriv --reuid 65534 --clear-groups "$(command -v pci-rescan)" 01:00.0

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,12 +8,26 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/msg.h"
 #include "base/text.h"
 
 int msg_level;
+
+/*
+ * A caller may have closed 0 to 2. A lock or a file of ours must not get one of these
+ * numbers, or what we print goes into it. Opened the wrong way round, they fail as
+ * closed ones do.
+ */
+static void __attribute__((constructor)) hold_stdio(void)
+{
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+		    open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) < 0)
+			return;
+}
 
 /* Is stderr the stream that systemd names in JOURNAL_STREAM (systemd.exec(5))? */
 static bool stderr_is_journal(void)
