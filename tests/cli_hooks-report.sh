@@ -2,26 +2,18 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # hooks-report: what status, plan and example say of made-up hosts
 set -eu
-TEST_SRC=${TEST_SRC:-$(dirname "$0")}
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 report=$(command -v hooks-report || echo /usr/libexec/pve-gpu-utils/hooks-report)
-unset PVE_GPU_ROOT
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-failed=0
 tab=$(printf '\t')
 stub=/etc/pve-gpu-utils/vzdump-hook
 
-fail() {
-	echo "FAIL: ${name:-}: $*"
-	failed=1
-}
-
 # host NAME: VM 100 runs with the card, 101 is off and wants it, all is enabled
 host() {
-	name=$1
-	rm -rf "$tmp/r"
-	r=$tmp/r
-	sh "$TEST_SRC/mktree.sh" "$TEST_SRC/fixtures/two-vms.tree" "$r"
+	about=$1
+	rm -rf "$dir/r"
+	r=$dir/r
+	fixture two-vms "$r"
 	etc=$r/etc/pve/nodes/pve1
 	printf '/usr/bin/kvm\0-id\000100\0-pidfile\0/var/run/qemu-server/100.pid\0-device\0vfio-pci,host=0000:01:00.0,id=hostpci0\0' \
 		>"$r/proc/4242/cmdline"
@@ -31,8 +23,8 @@ host() {
 	printf 'vzdump: nightly\n\tschedule 02:00\n\tall 1\n\tmode snapshot\n' >"$r/etc/pve/jobs.cfg"
 	printf 'script: %s\n' "$stub" >"$r/etc/vzdump.conf"
 	mkdir -p "$r/etc/pve-gpu-utils/vzdump.d" "$r/etc/systemd/system/multi-user.target.wants" "$r/var/lib"
-	cp "$TEST_SRC/../utils/vzdump-hook" "$r$stub"
-	cp "$TEST_SRC/../utils/50-gpu" "$r/etc/pve-gpu-utils/vzdump.d/50-gpu"
+	cp "$src/../utils/vzdump-hook" "$r$stub"
+	cp "$src/../utils/50-gpu" "$r/etc/pve-gpu-utils/vzdump.d/50-gpu"
 	chmod 755 "$r$stub" "$r/etc/pve-gpu-utils/vzdump.d" "$r/etc/pve-gpu-utils/vzdump.d/50-gpu"
 	ln -s nowhere "$r/etc/systemd/system/multi-user.target.wants/pve-gpu-recover.service"
 }
@@ -45,13 +37,7 @@ conf() {
 report() {
 	want=$1
 	shift
-	rc=0
-	"$report" -R "$r" "$@" >"$tmp/out" 2>"$tmp/err" || rc=$?
-	[ "$rc" -eq "$want" ] || fail "$*: exit code $rc, not $want: $(cat "$tmp/out" "$tmp/err")"
-}
-
-said() {
-	grep -q -- "$1" "$tmp/out" || fail "not said: $1 (said: $(cat "$tmp/out" "$tmp/err"))"
+	expect "$want" "$report" -R "$r" "$@"
 }
 
 # broken CODE PATTERN: status has this line
@@ -63,25 +49,25 @@ broken() {
 # ---- status
 host well
 report 0 status
-[ "$(cut -f 1 "$tmp/out" | sort -u)" = ok ] || fail "not all is well: $(cat "$tmp/out")"
+[ "$(cut -f 1 "$dir/out" | sort -u)" = ok ] || fail "not all is well: $(cat "$dir/out")"
 said "^ok${tab}job${tab}nightly (02:00, snapshot) backs up 3 guests; others stop 1 time"
 report 0 status -j
 said '^{"level":"ok","topic":"config",.*"why":null}$'
 report 0 status -H -o topic,level
-[ "$(head -n 1 "$tmp/out")" = "#topic${tab}level" ] || fail "-H -o: $(head -n 1 "$tmp/out")"
+[ "$(head -n 1 "$dir/out")" = "#topic${tab}level" ] || fail "-H -o: $(head -n 1 "$dir/out")"
 
 host guest-hook
 printf 'hookscript: local:snippets/pve-gpu-hook++my.pl\n' >>"$etc/qemu-server/101.conf"
 printf 'hookscript: local:snippets/pve-gpu-hooked\n' >>"$etc/qemu-server/100.conf"
 broken 1 "^fail${tab}guest${tab}qemu/101 cannot start: its hookscript local:snippets/pve-gpu-hook++my.pl: No such file or directory${tab}pve-gpu-hooks guest 101 enable"
 mkdir -p "$r/var/lib/vz/snippets"
-cp "$TEST_SRC/../utils/guest-hook" "$r/var/lib/vz/snippets/pve-gpu-hook++my.pl"
+cp "$src/../utils/guest-hook" "$r/var/lib/vz/snippets/pve-gpu-hook++my.pl"
 printf '#!/bin/sh\n' >"$r/var/lib/vz/snippets/pve-gpu-hooked"
 broken 1 "^fail${tab}guest${tab}qemu/100 cannot start: .*: not executable${tab}put it back"
 chmod 755 "$r/var/lib/vz/snippets/pve-gpu-hooked"
 report 0 status
 said "^ok${tab}guest${tab}qemu/101 calls the GPU hook (local:snippets/pve-gpu-hook++my.pl)"
-[ "$(grep -c 'GPU hook' "$tmp/out")" -eq 1 ] || fail "who calls the GPU hook: $(cat "$tmp/out")"
+[ "$(grep -c 'GPU hook' "$dir/out")" -eq 1 ] || fail "who calls the GPU hook: $(cat "$dir/out")"
 printf 'hookscript: gone:snippets/x\n' >>"$etc/lxc/200.conf"
 broken 1 "^fail${tab}guest${tab}lxc/200 cannot start: its hookscript gone:snippets/x: no such storage"
 
@@ -165,11 +151,12 @@ host unreadable-jobs
 rm "$r/etc/pve/jobs.cfg"
 mkdir "$r/etc/pve/jobs.cfg"
 broken 1 "^fail${tab}job${tab}.*jobs.cfg: Is a directory"
+report 71 plan
 
 # ---- plan
 host plan
 report 0 plan
-cat >"$tmp/want" <<'END'
+cat >"$dir/want" <<'END'
 nightly: mode snapshot
 02:00    qemu/100     is backed up as it runs
 02:00    qemu/101     is started for its backup; stops qemu/100 (function 0000:01:00.0); starts qemu/100 again after it
@@ -177,15 +164,15 @@ nightly: mode snapshot
 3 of 3 backed up, 1 interruption, about 11 min of downtime if a backup takes 10
 
 END
-diff -u "$tmp/want" "$tmp/out" || fail "plan"
-[ ! -s "$tmp/err" ] || fail "plan says $(cat "$tmp/err")"
+diff -u "$dir/want" "$dir/out" || fail "plan"
+[ ! -s "$dir/err" ] || fail "plan says $(cat "$dir/err")"
 report 0 plan -j
-cat >"$tmp/want" <<'END'
+cat >"$dir/want" <<'END'
 {"job":"nightly","schedule":"02:00","guest":"qemu/100","way":"running","backup":"made","stops":null,"starts":null,"why":null}
 {"job":"nightly","schedule":"02:00","guest":"qemu/101","way":"started","backup":"made","stops":"qemu/100","starts":"qemu/100","why":null}
 {"job":"nightly","schedule":"02:00","guest":"lxc/200","way":"stopped","backup":"made","stops":null,"starts":null,"why":null}
 END
-diff -u "$tmp/want" "$tmp/out" || fail "plan -j"
+diff -u "$dir/want" "$dir/out" || fail "plan -j"
 sed -i 's/snapshot/stop/' "$r/etc/pve/jobs.cfg"
 report 0 plan
 said 'qemu/100 .*is shut down and started again by vzdump itself$'
@@ -204,7 +191,7 @@ said 'qemu/101 .*FAILS'
 host plan-not-enabled
 : >"$r/etc/vzdump.conf"
 report 0 plan
-grep -q 'not enabled' "$tmp/err" || fail "plan does not say that the hook is not enabled"
+grep -q 'not enabled' "$dir/err" || fail "plan does not say that the hook is not enabled"
 printf '\tenabled 0\n' >>"$r/etc/pve/jobs.cfg"
 report 0 plan
 said 'no backup job is enabled for this node'
@@ -212,7 +199,7 @@ host plan-other-guests
 printf 'vzdump: one\n\tschedule sat 18:15\n\tvmid 200,999\n' >"$r/etc/pve/jobs.cfg"
 report 0 plan
 said '^sat 18:15 lxc/200 '
-! grep -q 'qemu/' "$tmp/out" || fail "plan of guests not selected"
+! grep -q 'qemu/' "$dir/out" || fail "plan of guests not selected"
 
 # ---- example: a configuration that is well, and empty of effect
 host example
@@ -220,15 +207,15 @@ printf 'vm: 101\n\tstate started\n\n' >"$r/etc/pve/ha/resources.cfg"
 report 0 example
 said '^#   0000:01:00.0  10de:2204  driver vfio-pci: qemu/100 (running) qemu/101$'
 said 'HA manages.*: 101$'
-cp "$tmp/out" "$r/etc/pve-gpu-utils/pve-gpu-utils.conf"
+cp "$dir/out" "$r/etc/pve-gpu-utils/pve-gpu-utils.conf"
 rm "$r/etc/pve/ha/resources.cfg"
 report 0 status
-cp "$TEST_SRC/../examples/pve-gpu-utils.conf" "$r/etc/pve-gpu-utils/pve-gpu-utils.conf"
+cp "$src/../examples/pve-gpu-utils.conf" "$r/etc/pve-gpu-utils/pve-gpu-utils.conf"
 report 0 status
 # Every key that is shown is one: without the comment signs it is read as well.
-for file in "$tmp/example" "$TEST_SRC/../examples/pve-gpu-utils.conf"; do
+for file in "$dir/example" "$src/../examples/pve-gpu-utils.conf"; do
 	[ -e "$file" ] || report 0 example
-	[ -e "$file" ] || cp "$tmp/out" "$file"
+	[ -e "$file" ] || cp "$dir/out" "$file"
 	sed 's/^#\([a-z-]* =\)/\1/' "$file" >"$r/etc/pve-gpu-utils/pve-gpu-utils.conf"
 	[ "$(grep -c '^[a-z-]* =' "$r/etc/pve-gpu-utils/pve-gpu-utils.conf")" -eq 15 ] || fail "$file: not 15 keys"
 	report 0 example
@@ -239,9 +226,9 @@ done
 # ---- chosen: what PVE would pass to a VM, for the hook
 host chosen
 report 0 chosen qemu/101
-[ "$(cat "$tmp/out")" = 0000:01:00.0 ] || fail "chosen $(cat "$tmp/out")"
+[ "$(cat "$dir/out")" = 0000:01:00.0 ] || fail "chosen $(cat "$dir/out")"
 report 0 chosen qemu/555
-[ ! -s "$tmp/out" ] || fail "a guest without a GPU chooses $(cat "$tmp/out")"
+[ ! -s "$dir/out" ] || fail "a guest without a GPU chooses $(cat "$dir/out")"
 report 64 chosen
 report 64 chosen 101x
 report 64 status qemu/101
@@ -253,7 +240,7 @@ for args in '' 'status plan' frobnicate '-j -H status' '-o nothing plan' --frob;
 	report 64 $args
 done
 report 0 --help
-[ "$(wc -l <"$tmp/out")" -le 24 ] || fail "help is longer than 24 lines"
+[ "$(wc -l <"$dir/out")" -le 24 ] || fail "help is longer than 24 lines"
 rm -rf "$r/etc/pve"
 report 66 status
 report 66 plan

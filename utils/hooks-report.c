@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* hooks-report - what pve-gpu-hooks status, plan and example print */
+#include <errno.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,7 +166,7 @@ static int show_plan(const struct hostmodel *m, const struct record_opts *opts)
 	if (err) {
 		say("%s: %s", path, strerror(-err));
 		record_writer_free(w);
-		return EX_DATAERR;
+		return err == -EACCES ? EX_NOPERM : EX_OSERR;
 	}
 	err = job_defaults_read(&d);
 	if (err)
