@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "pcitree.h"
 
+#include <sched.h>
+#include <sys/mount.h>
+#include <sys/wait.h>
+
 #include "gpu/gpuuser.h"
 
 #define GPU "pci0000:00/0000:00:01.0/0000:01:00.0"
@@ -207,6 +211,70 @@ START_TEST(on_the_host)
 }
 END_TEST
 
+/* A namespace where /sys is the one of the test and /dev has a plain file for the group. */
+static bool enter_own_names(void)
+{
+	_cleanup_free_ char *sys = xasprintf("%s/sys", testroot);
+
+	return unshare(CLONE_NEWNS) == 0 &&
+	       mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+	       mount(sys, "/sys", NULL, MS_BIND, NULL) == 0 &&
+	       mount("none", "/dev", "tmpfs", 0, NULL) == 0 &&
+	       mkdir("/dev/vfio", 0755) == 0;
+}
+
+/* How many of this process's files are those of the function, for another one. */
+static int count_users_of(pid_t pid)
+{
+	struct pciaddr gpu = at("0000:01:00.0");
+	struct gpuuser *users;
+	size_t n;
+	int found = 0;
+
+	root_set("");
+	if (gpuuser_list(&gpu, 1, &users, &n) < 0)
+		return -1;
+	for (size_t i = 0; i < n; i++)
+		found += users[i].pid == pid;
+	gpuuser_free(users, n);
+	return found;
+}
+
+/* In a mount namespace anybody can open a file of a node's name. */
+START_TEST(plain_file)
+{
+	int ready[2], status, found;
+	pid_t pid;
+	char c;
+
+	build_host();
+	ck_assert_int_eq(pipe(ready), 0);
+	pid = fork();
+	if (pid == 0) {
+		if (!enter_own_names() ||
+		    open("/dev/vfio/12", O_CREAT | O_RDWR | O_CLOEXEC, 0600) < 0)
+			_exit(1);
+		unlink("/dev/vfio/12");
+		/* The node is not there for who looks, as on a host without VFIO. */
+		if (fork() == 0) {
+			found = count_users_of(getppid());
+			_exit(found == 0 ? 0 : 2);
+		}
+		wait(&status);
+		c = WIFEXITED(status) ? (char)WEXITSTATUS(status) : 3;
+		_exit(write(ready[1], &c, 1) == 1 ? 0 : 1);
+	}
+	close(ready[1]);
+	if (read(ready[0], &c, 1) != 1)
+		fputs("(no mount namespace: a plain file of a node's name was not tried)\n",
+		      stderr);
+	else
+		ck_assert_int_eq(c, 0);
+	close(ready[0]);
+	waitpid(pid, &status, 0);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("gpuuser");
@@ -220,6 +288,7 @@ int main(void)
 	tcase_add_test(tc, vfio_device_alone);
 	tcase_add_test(tc, gone_meanwhile);
 	tcase_add_test(tc, on_the_host);
+	tcase_add_test(tc, plain_file);
 	suite_add_tcase(suite, tc);
 	return testroot_run(suite);
 }
