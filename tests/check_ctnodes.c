@@ -134,25 +134,31 @@ START_TEST(finds)
 }
 END_TEST
 
+#define NO_NAME	"a GPU without a name: all, none, or a list of NVIDIA GPUs' numbers and " \
+		"PCI addresses"
+
 static const struct {
 	const char *wish;
 	int rc;
 	const char *why;
 } bad[] = {
 	{ "2", -ENOENT, "no NVIDIA GPU 2: gpu-ls lists the GPUs, others are named by address" },
-	{ "", -EINVAL, ": not all, none, an NVIDIA GPU's number or a PCI address" },
-	{ "0,,1", -EINVAL, ": not all, none, an NVIDIA GPU's number or a PCI address" },
-	{ "all,0", -EINVAL, "all: not all, none, an NVIDIA GPU's number or a PCI address" },
+	{ "", -EINVAL, NO_NAME },
+	{ "0,,1", -EINVAL, NO_NAME },
+	{ "0,", -EINVAL, NO_NAME },
+	{ "/gi3", -EINVAL, NO_NAME },
+	{ "all,0", -EINVAL, "all stands alone, in no list" },
+	{ "0, none", -EINVAL, "none stands alone, in no list" },
 	{ "-1", -EINVAL, "-1: not all, none, an NVIDIA GPU's number or a PCI address" },
 	{ "99999", -EINVAL, "99999: not all, none, an NVIDIA GPU's number or a PCI address" },
 	{ "0000:99:00.0", -ENOENT, "0000:99:00.0 has no device nodes: no host driver has it" },
 	{ "0/gi4", -ENOENT, "/dev/nvidia1 has no MIG instance gi4" },
 	{ "0/gi3/ci7", -ENOENT, "/dev/nvidia1 has no MIG instance gi3/ci7" },
 	{ "1/gi3", -ENOENT, "/dev/nvidia0 has no MIG instance gi3" },
-	{ "0/", -EINVAL, ": not a MIG instance (giN or giN/ciN)" },
-	{ "0/gi", -EINVAL, "gi: not a MIG instance (giN or giN/ciN)" },
-	{ "0/gi3/", -EINVAL, "gi3/: not a MIG instance (giN or giN/ciN)" },
-	{ "0/../../x", -EINVAL, "../../x: not a MIG instance (giN or giN/ciN)" },
+	{ "0/", -EINVAL, "'': not a MIG instance (giN or giN/ciN)" },
+	{ "0/gi", -EINVAL, "'gi': not a MIG instance (giN or giN/ciN)" },
+	{ "0/gi3/", -EINVAL, "'gi3/': not a MIG instance (giN or giN/ciN)" },
+	{ "0/../../x", -EINVAL, "'../../x': not a MIG instance (giN or giN/ciN)" },
 	{ "0000:06:00.0/gi3", -ENOENT, "0000:06:00.0 is no NVIDIA GPU: it has no gi3" },
 };
 

@@ -107,7 +107,7 @@ int ctnodes_add_mig(struct ctnodes_find *f, const char *minor, const char *insta
 		if (ci)
 			*ci++ = '\0';
 		if (!is_instance(gi, "gi") || (ci && !is_instance(ci, "ci"))) {
-			f->why = xasprintf("%s: not a MIG instance (giN or giN/ciN)",
+			f->why = xasprintf("'%s': not a MIG instance (giN or giN/ciN)",
 					   instance);
 			return -EINVAL;
 		}

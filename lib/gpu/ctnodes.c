@@ -260,6 +260,12 @@ static int find_one(struct ctnodes_find *f, char *word)
 
 	if (instance)
 		*instance++ = '\0';
+	if (!*word || strcmp(word, "all") == 0 || strcmp(word, "none") == 0) {
+		f->why = *word ? xasprintf("%s stands alone, in no list", word) :
+			 xstrdup("a GPU without a name: all, none, or a list of NVIDIA "
+				 "GPUs' numbers and PCI addresses");
+		return -EINVAL;
+	}
 	if (is_number(word) && strlen(word) < 4) {
 		if (!nvidia_by_index(f, strtoul(word, NULL, 10), &addr)) {
 			f->why = xasprintf("no NVIDIA GPU %s: gpu-ls lists the GPUs, "
