@@ -6,7 +6,7 @@ self=${0%/*}
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 
-EX_USAGE=64 EX_NOINPUT=66 EX_UNAVAILABLE=69 EX_OSERR=71 EX_NOPERM=77
+EX_USAGE=64 EX_NOINPUT=66 EX_UNAVAILABLE=69 EX_OSERR=71 EX_IOERR=74 EX_NOPERM=77
 stub=/etc/pve-gpu-utils/vzdump-hook
 unit=pve-gpu-recover.service
 # How our lines in /etc/vzdump.conf look: a line of before is kept behind the
@@ -77,7 +77,8 @@ former_script() {
 }
 
 ends_with_newline() {
-	[ ! -s "$1" ] || [ "$(tail -c 1 "$1" | wc -l)" -eq 1 ]
+	lines=$(tail -c 1 "$1" | wc -l) || die "$EX_OSERR" "$1 could not be read"
+	[ ! -s "$1" ] || [ "$lines" -eq 1 ]
 }
 
 # Put the file $1 (a temporary one beside it) in place of $2.
@@ -104,9 +105,7 @@ change_conf() {
 		return 0
 	fi
 	if [ "$dry_run" = yes ]; then
-		old=$conf
-		[ -e "$old" ] || old=/dev/null
-		diff -u "$old" "$new" || :
+		diff -uN "$conf" "$new" || [ $? -eq 1 ] || die "$EX_IOERR" "the change could not be shown"
 		rm -f "$new"
 		return 0
 	fi
@@ -194,8 +193,8 @@ enable_hook() {
 	fi
 
 	if [ "$dry_run" = no ]; then
-		mkdir -p "$root/etc/pve-gpu-utils/vzdump.d"
-		[ -d "$state" ] || { mkdir -p "$state" && chmod 0700 "$state"; }
+		mkdir -p "$root/etc/pve-gpu-utils/vzdump.d" "${state%/*}"
+		[ -d "$state" ] || mkdir -m 0700 "$state"
 		# What is to be called has to be there before vzdump is told of it.
 		if ! cmp -s "$source" "$root$stub" || [ ! -x "$root$stub" ]; then
 			new=$(beside "$root$stub")
@@ -246,9 +245,9 @@ write_enabled() {
 		printf '%s\nscript: %s\n' "$line" "$stub"
 		return
 	fi
-	at=$(grep -an "$script_line" "$conf" | tail -n 1 | cut -d : -f 1)
-	if ! ends_with_newline "$conf" &&
-		{ [ -z "$at" ] || [ "$at" -eq "$(grep -ac '' "$conf")" ]; }; then
+	at=$(grep -an "$script_line" "$conf" | tail -n 1 | cut -d : -f 1) &&
+		count=$(grep -ac '' "$conf") || return 1
+	if ! ends_with_newline "$conf" && [ "${at:-$count}" -eq "$count" ]; then
 		line=$line$no_newline
 	fi
 	# An own line further up, under a later one of somebody else's, is not kept.
@@ -264,7 +263,8 @@ write_disabled() {
 	if [ ! -s "$new.sed" ] && grep -q "^# pve-gpu-hooks: .*$no_file" "$conf"; then
 		return 1
 	fi
-	if [ "$(tail -n 2 "$conf" | head -n 1)" = "$mark$no_newline" ] &&
+	last=$(tail -n 2 "$conf" | head -n 1) || return 2
+	if [ "$last" = "$mark$no_newline" ] &&
 		ends_with_newline "$new.sed"; then
 		head -c -1 "$new.sed" || return 2
 	else
@@ -283,7 +283,7 @@ named_by_a_job() {
 }
 
 job_runs() {
-	[ -e "$root/run/vzdump.lock" ] && ! flock -n "$root/run/vzdump.lock" true
+	[ -e "$root/run/vzdump.lock" ] && ! flock -n 9 9<"$root/run/vzdump.lock"
 }
 
 disable_hook() {
