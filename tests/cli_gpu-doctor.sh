@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # gpu-doctor: a host where all is well, then one fault at a time; other hosts; the bundle
 set -eu
-TEST_SRC=$(cd "${TEST_SRC:-$(dirname "$0")}" && pwd)
-unset PVE_GPU_ROOT
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 LC_ALL=C.UTF-8
 export LC_ALL
 command -v depmod >/dev/null || PATH=$PATH:/usr/sbin:/sbin
@@ -11,39 +11,31 @@ command -v depmod >/dev/null || {
 	echo "depmod is missing (apt-get install kmod)"
 	exit 77
 }
-PVE_GPU_COMMANDS=$TEST_SRC/fixtures/hosts/bin
+PVE_GPU_COMMANDS=$src/fixtures/hosts/bin
 export PVE_GPU_COMMANDS
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-failed=0
-name=''
 
-fail() {
-	echo "FAIL: $name: $*"
-	failed=1
-}
 # doctor CODE ARG...
 doctor() {
 	want=$1
 	shift
 	rc=0
-	gpu-doctor -R "$r" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null || rc=$?
-	[ "$rc" -eq "$want" ] || fail "gpu-doctor $* exited $rc, not $want: $(cat "$tmp/out" "$tmp/err")"
-	[ ! -s "$tmp/err" ] || [ "$want" -gt 1 ] || fail "gpu-doctor $* said: $(cat "$tmp/err")"
+	gpu-doctor -R "$r" "$@" >"$dir/out" 2>"$dir/err" </dev/null || rc=$?
+	[ "$rc" -eq "$want" ] || fail "gpu-doctor $* exited $rc, not $want: $(cat "$dir/out" "$dir/err")"
+	[ ! -s "$dir/err" ] || [ "$want" -gt 1 ] || fail "gpu-doctor $* said: $(cat "$dir/err")"
 }
 has() {
 	for text; do
-		grep -qF -e "$text" "$tmp/out" || fail "not in the report: $text (it is: $(cat "$tmp/out"))"
+		grep -qF -e "$text" "$dir/out" || fail "not in the report: $text (it is: $(cat "$dir/out"))"
 	done
 }
 has_not() {
-	! grep -qF -e "$1" "$tmp/out" || fail "in the report: $1"
+	! grep -qF -e "$1" "$dir/out" || fail "in the report: $1"
 }
 
 # An Arc card for VM 100, set up and booted, its backup protected.
-"$TEST_SRC/fixtures/hosts/mkhost" pve9-uefi-arc "$tmp/well"
-r=$tmp/well
-vfio-setup -R "$r" apply -q --gpu 05:00.0 --early >"$tmp/out" 2>&1 || fail "vfio-setup apply: $(cat "$tmp/out")"
+"$src/fixtures/hosts/mkhost" pve9-uefi-arc "$dir/well"
+r=$dir/well
+vfio-setup -R "$r" apply -q --gpu 05:00.0 --early >"$dir/out" 2>&1 || fail "vfio-setup apply: $(cat "$dir/out")"
 PVE_GPU_ROOT=$r "$PVE_GPU_COMMANDS/boot" 6.14.8-2-pve || fail "boot"
 for addr in 0000:05:00.0 0000:06:00.0; do
 	link=$(readlink "$r/sys/bus/pci/devices/$addr/driver")
@@ -64,34 +56,34 @@ printf 'name: files\nscsi0: local:vm-101-disk-0,size=8G\n' >"$pve/nodes/pve/qemu
 printf 'vzdump: nightly\n\tschedule 02:00\n\tall 1\n\tmode snapshot\n' >"$pve/jobs.cfg"
 printf 'dir: local\n\tpath /var/lib/vz\n\tcontent iso,snippets\n\n' >"$pve/storage.cfg"
 printf 'script: /etc/pve-gpu-utils/vzdump-hook\n' >"$r/etc/vzdump.conf"
-cp "$TEST_SRC/../utils/vzdump-hook" "$r/etc/pve-gpu-utils/vzdump-hook"
-cp "$TEST_SRC/../utils/50-gpu" "$r/etc/pve-gpu-utils/vzdump.d/50-gpu"
+cp "$src/../utils/vzdump-hook" "$r/etc/pve-gpu-utils/vzdump-hook"
+cp "$src/../utils/50-gpu" "$r/etc/pve-gpu-utils/vzdump.d/50-gpu"
 chmod 755 "$r/etc/pve-gpu-utils/vzdump-hook" "$r/etc/pve-gpu-utils/vzdump.d/50-gpu"
 ln -s nowhere "$r/etc/systemd/system/multi-user.target.wants/pve-gpu-recover.service"
 
-name=well
+about=well
 doctor 0
 has 'nothing found' 'is started for its backup'
 has_not '  warn'
 doctor 0 -q
-[ ! -s "$tmp/out" ] || fail "-q says: $(cat "$tmp/out")"
+[ ! -s "$dir/out" ] || fail "-q says: $(cat "$dir/out")"
 doctor 0 -v
 has '  ok    iommu: at work' '  ok    0000:05:00.0 8086:56a0: driver vfio-pci' '  ok    qemu/100: 0000:05:00.0 0000:06:00.0' \
 	'  ok    hook: vzdump calls' '  ok    nothing was left behind'
 doctor 0 --json
-grep -qxF '{"section":"leftovers","level":"ok","what":"nothing was left behind","why":null,"command":null}' "$tmp/out" ||
-	fail "JSON: $(cat "$tmp/out")"
-cp -a "$r" "$tmp/before"
+grep -qxF '{"section":"leftovers","level":"ok","what":"nothing was left behind","why":null,"command":null}' "$dir/out" ||
+	fail "JSON: $(cat "$dir/out")"
+cp -a "$r" "$dir/before"
 doctor 0
-diff -r --no-dereference "$tmp/before" "$r" >"$tmp/diff" 2>&1 || fail "something was changed: $(cat "$tmp/diff")"
-rm -rf "$tmp/before"
+diff -r --no-dereference "$dir/before" "$r" >"$dir/diff" 2>&1 || fail "something was changed: $(cat "$dir/diff")"
+rm -rf "$dir/before"
 
 # fault NAME: the well host again
 fault() {
-	name=$1
-	rm -rf "$tmp/r"
-	cp -a "$tmp/well" "$tmp/r"
-	r=$tmp/r
+	about=$1
+	rm -rf "$dir/r"
+	cp -a "$dir/well" "$dir/r"
+	r=$dir/r
 	pve=$r/etc/pve
 	vm=$pve/nodes/pve/qemu-server
 	gpu=$r/sys/bus/pci/devices/0000:05:00.0
@@ -104,22 +96,22 @@ has '  fail  hook: vzdump calls no hook script' '        # pve-gpu-hooks enable'
 # The command that it names is what helps; the stub comes from the sources here.
 pkgdatadir=$(sed -n 's|^[[:space:]]*source=\(/.*\)/vzdump-hook$|\1|p' "$(command -v pve-gpu-hooks)")
 mkdir -p "$r$pkgdatadir"
-cp "$TEST_SRC/../utils/vzdump-hook" "$r$pkgdatadir/vzdump-hook"
-pve-gpu-hooks -R "$r" enable >"$tmp/out" 2>&1 || fail "enable: $(cat "$tmp/out")"
+cp "$src/../utils/vzdump-hook" "$r$pkgdatadir/vzdump-hook"
+pve-gpu-hooks -R "$r" enable >"$dir/out" 2>&1 || fail "enable: $(cat "$dir/out")"
 doctor 0
 
 fault "set-up taken away"
 rm "$r/etc/modprobe.d/pve-gpu-utils.conf"
 doctor 1
 has '  todo  files: /etc/modprobe.d/pve-gpu-utils.conf' '        # vfio-setup apply'
-vfio-setup -R "$r" apply -q >"$tmp/out" 2>&1 || fail "apply: $(cat "$tmp/out")"
+vfio-setup -R "$r" apply -q >"$dir/out" 2>&1 || fail "apply: $(cat "$dir/out")"
 doctor 0
 
 fault "never set up"
-vfio-setup -R "$r" undo -q >"$tmp/out" 2>&1 || fail "undo: $(cat "$tmp/out")"
+vfio-setup -R "$r" undo -q >"$dir/out" 2>&1 || fail "undo: $(cat "$dir/out")"
 doctor 1
 has '  todo  claim: 0000:05:00.0' '        # vfio-setup apply -g 0000:05:00.0'
-[ "$(grep -cF 'takes effect at the next boot' "$tmp/out")" -eq 1 ] || fail "the next boot, not once: $(cat "$tmp/out")"
+[ "$(grep -cF 'takes effect at the next boot' "$dir/out")" -eq 1 ] || fail "the next boot, not once: $(cat "$dir/out")"
 
 fault "no answer"
 printf '\377\377\377\377\377\377\377\377' >"$gpu/config"
@@ -140,7 +132,7 @@ has '  warn  qemu/100: 0000:05:00.0 has no function-level reset, and no hook res
 	'        # pve-gpu-hooks guest 100 enable'
 echo 'hookscript: local:snippets/pve-gpu-hook' >>"$vm/100.conf"
 mkdir -p "$r/var/lib/vz/snippets"
-cp "$TEST_SRC/../utils/guest-hook" "$r/var/lib/vz/snippets/pve-gpu-hook"
+cp "$src/../utils/guest-hook" "$r/var/lib/vz/snippets/pve-gpu-hook"
 chmod 755 "$r/var/lib/vz/snippets/pve-gpu-hook"
 doctor 0
 
@@ -163,7 +155,7 @@ doctor 1
 has '  fail  qemu/100 hostpci0: mapping arc and the hardware differ in iommugroup of 0000:05:00.0' \
 	'  warn  qemu/100 hostpci0: 0000:0b:00.0 of mapping arc is not there' \
 	"        # pvesh set /cluster/mapping/pci/arc --map id=8086:56a0,$now --map id=8086:1111,iommugroup=5,node=other,path=0000:05:00.0"
-[ "$(grep -c 'pvesh set' "$tmp/out")" -eq 1 ] || fail "the command is named more than once"
+[ "$(grep -c 'pvesh set' "$dir/out")" -eq 1 ] || fail "the command is named more than once"
 # What pvesh would write.
 printf 'arc\n\tmap id=8086:56a0,%s\n\tmap id=8086:1111,iommugroup=5,node=other,path=0000:05:00.0\n' "$now" >"$pve/mapping/pci.cfg"
 doctor 0
@@ -177,7 +169,7 @@ sed 's/^scsi0.*/scsi0: local:vm-102-disk-0,size=8G/' "$vm/100.conf" >"$vm/102.co
 doctor 1
 has 'qemu/100 and qemu/102 both start at boot and want 0000:05:00.0' '        # qm set 102 --onboot 0' \
 	'  note  qemu/100,qemu/102 take turns at 0000:05:00.0'
-printf '[old]\nonboot: 1\n' | cat "$tmp/well/etc/pve/nodes/pve/qemu-server/100.conf" - >"$vm/102.conf"
+printf '[old]\nonboot: 1\n' | cat "$dir/well/etc/pve/nodes/pve/qemu-server/100.conf" - >"$vm/102.conf"
 doctor 0
 
 fault "a container without its node"
@@ -194,19 +186,19 @@ has '  warn  qemu/101 is locked for a backup, and none runs' '        # qm unloc
 	'  warn  pci-rescan has not put everything back at 0000:05:00.0' '        # pci-rescan 0000:05:00.0'
 # While a backup runs its lock is in order.
 : >"$r/run/vzdump.lock"
-flock "$r/run/vzdump.lock" gpu-doctor -R "$r" >"$tmp/out" 2>&1 || :
+flock "$r/run/vzdump.lock" gpu-doctor -R "$r" >"$dir/out" 2>&1 || :
 has_not 'is locked for a backup, and none runs'
 
 fault "a program that breaks"
-mkdir "$tmp/broken"
+mkdir "$dir/broken"
 for file in "$(dirname "$(command -v gpu-doctor)")"/*; do
-	ln -s "$file" "$tmp/broken/"
+	ln -s "$file" "$dir/broken/"
 done
-rm -f "$tmp/broken/mdev-ls"
-printf '#!/bin/sh\necho "mdev-ls: out of luck" >&2\nexit 71\n' >"$tmp/broken/mdev-ls"
-chmod 755 "$tmp/broken/mdev-ls"
+rm -f "$dir/broken/mdev-ls"
+printf '#!/bin/sh\necho "mdev-ls: out of luck" >&2\nexit 71\n' >"$dir/broken/mdev-ls"
+chmod 755 "$dir/broken/mdev-ls"
 rc=0
-"$tmp/broken/gpu-doctor" -R "$r" >"$tmp/out" 2>&1 || rc=$?
+"$dir/broken/gpu-doctor" -R "$r" >"$dir/out" 2>&1 || rc=$?
 [ "$rc" -eq 1 ] || fail "exit code $rc"
 has '  fail  mdev-ls failed (exit code 71)' 'out of luck'
 
@@ -215,14 +207,13 @@ fault "plain Debian"
 rm -rf "$pve"
 doctor 0
 has 'this is no host of Proxmox VE'
-r=$tmp/none
+r=$dir/none
 doctor 66
 
 # Hosts of the other tests: what they are made of is found.
-name=list-pve1
-r=$tmp/list-pve1
-sh "$TEST_SRC/mktree.sh" "$TEST_SRC/fixtures/list-pve1.tree" "$r"
-sh "$TEST_SRC/mkfiles.sh" "$TEST_SRC/fixtures/list-pve1.files" "$r"
+about=list-pve1
+r=$dir/list-pve1
+fixture list-pve1 "$r"
 doctor 1
 has '  fail  qemu/103 hostpci1: mapping moved and the hardware differ in iommugroup' \
 	"  fail  qemu/106: hostpci2: cannot set both 'host' and 'mapping'" '        # pct set 202 --delete dev0' \
@@ -232,13 +223,12 @@ doctor 1 -j
 if command -v python3 >/dev/null; then
 	python3 -c 'import json, sys
 for line in sys.stdin: assert set(json.loads(line)) == {"section", "level", "what", "why", "command"}' \
-		<"$tmp/out" || fail "no JSON"
+		<"$dir/out" || fail "no JSON"
 fi
 
-name=vgpu
-r=$tmp/vgpu
-sh "$TEST_SRC/mktree.sh" "$TEST_SRC/fixtures/vgpu.tree" "$r"
-sh "$TEST_SRC/mkfiles.sh" "$TEST_SRC/fixtures/vgpu.files" "$r"
+about=vgpu
+r=$dir/vgpu
+fixture vgpu "$r"
 doctor 1
 has '        # /usr/lib/nvidia/sriov-manage -e 0000:61:00.0' '        # pve-gpu-hooks mdev enable' \
 	'  warn  vGPU 0000:41:00.5 (nvidia-660 on 0000:41:00.0) is used by nobody' '        # mdev-rm --leftovers'
@@ -273,33 +263,33 @@ printf 'options vfio-pci ids=8086:56a0 # ask Zaphod\ninstall evil /bin/sh -c tok
 echo "root=UUID=$secret quiet intel_iommu=on rd.iscsi.password=hunter2 x=\"a hunter2\" ip=192.168.7.20::192.168.7.1:255.255.255.0:hermes:eno1" >"$r/etc/kernel/cmdline"
 mkdir -p "$r/etc/default"
 printf 'GRUB_CMDLINE_LINUX="quiet iommu=pt x=\\"a hunter2\\" ip=192.168.7.20"\n' >>"$r/etc/default/grub"
-doctor 1 -q --bundle "$tmp/report.txt"
-[ "$(stat -c %a "$tmp/report.txt")" = 600 ] || fail "mode $(stat -c %a "$tmp/report.txt")"
+doctor 1 -q --bundle "$dir/report.txt"
+[ "$(stat -c %a "$dir/report.txt")" = 600 ] || fail "mode $(stat -c %a "$dir/report.txt")"
 for word in hunter2 Zaphod token123 erika nfs-tank A50285BI moonshot merger merkur carla bigbank hermes acme payroll boss desktop "$secret" 192.168.7 1234567 BC:24:11; do
-	! grep -qi -e "$word" "$tmp/report.txt" || fail "the bundle tells $word: $(grep -i -e "$word" "$tmp/report.txt")"
+	! grep -qi -e "$word" "$dir/report.txt" || fail "the bundle tells $word: $(grep -i -e "$word" "$dir/report.txt")"
 done
 for text in '==> report' '  fail  qemu/100 hostpci2' '==> /etc/pve/local/qemu-server/100.conf' 'hostpci0: 0000:05:00.0,pcie=1' \
 	'==> pve-hostpci-ls' 'romfile=guest-' 'root=... quiet intel_iommu=on rd.iscsi.password=... x=... ip=...' 'GRUB_CMDLINE_LINUX="quiet iommu=pt x=... ip=..."' '[snapshot]' 'mapping=mapping-1' 'pool pool-1' 'options vfio-pci ids=8086:56a0' '==> gpu-ls --tree' 'node host-'; do
-	grep -qF -e "$text" "$tmp/report.txt" || fail "not in the bundle: $text"
+	grep -qF -e "$text" "$dir/report.txt" || fail "not in the bundle: $text"
 done
 # One name, one number.
-host=$(sed -n 's/.*snippets\/\(host-[0-9]*\)-ip-[0-9]*\.sh.*/\1/p' "$tmp/report.txt" | head -n 1)
-grep -qF "node ${host:-none}" "$tmp/report.txt" || fail "numbers differ: $(grep -F host- "$tmp/report.txt")"
+host=$(sed -n 's/.*snippets\/\(host-[0-9]*\)-ip-[0-9]*\.sh.*/\1/p' "$dir/report.txt" | head -n 1)
+grep -qF "node ${host:-none}" "$dir/report.txt" || fail "numbers differ: $(grep -F host- "$dir/report.txt")"
 doctor 1 -q --bundle=-
-grep -qF '==> report' "$tmp/out" || fail "no bundle on standard output"
-set -- "$tmp"/report.txt*
+grep -qF '==> report' "$dir/out" || fail "no bundle on standard output"
+set -- "$dir"/report.txt*
 [ $# -eq 1 ] || fail "left beside the bundle: $*"
-doctor 73 --bundle "$tmp"
-doctor 73 --bundle "$tmp/nowhere/report.txt"
+doctor 73 --bundle "$dir"
+doctor 73 --bundle "$dir/nowhere/report.txt"
 
 # --- options -----------------------------------------------------------------------
 
-name=options
+about=options
 doctor 64 --nope
 doctor 64 operand
 doctor 64 --bundle
 doctor 0 --help
-[ "$(wc -l <"$tmp/out")" -le 24 ] || fail "--help is long"
+[ "$(wc -l <"$dir/out")" -le 24 ] || fail "--help is long"
 doctor 0 --version
 
 exit $failed

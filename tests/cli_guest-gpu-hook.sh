@@ -3,44 +3,37 @@
 # guest-gpu-hook: every phase, with a pci-rescan and a vfio-bind that only write down
 # how they were called and end as they are told
 set -eu
-TEST_SRC=${TEST_SRC:-$(dirname "$0")}
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 hook=$(command -v guest-gpu-hook || echo /usr/libexec/pve-gpu-utils/guest-gpu-hook)
 report=$(command -v guest-report || echo /usr/libexec/pve-gpu-utils/guest-report)
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-failed=0
-
-fail() {
-	echo "FAIL: ${name:-}: $*"
-	failed=1
-}
 
 # The hook as shipped, but for the places where it finds its programs.
-mkdir "$tmp/bin"
-sed "s|^PATH=.*|PATH=$tmp/bin:/usr/sbin:/usr/bin:/sbin:/bin|" "$hook" >"$tmp/bin/guest-gpu-hook"
-ln -s "$report" "$tmp/bin/guest-report"
+mkdir "$dir/bin"
+sed "s|^PATH=.*|PATH=$dir/bin:/usr/sbin:/usr/bin:/sbin:/bin|" "$hook" >"$dir/bin/guest-gpu-hook"
+ln -s "$report" "$dir/bin/guest-report"
 for program in pci-rescan vfio-bind; do
-	cat >"$tmp/bin/$program" <<-END
+	cat >"$dir/bin/$program" <<-END
 		#!/bin/sh
-		echo "$program \$*" >>"$tmp/calls"
+		echo "$program \$*" >>"$dir/calls"
 		for last; do :; done
-		[ ! -e "$tmp/rc-$program-\$last" ] || exit "\$(cat "$tmp/rc-$program-\$last")"
-		exit "\$(cat "$tmp/rc-$program")"
+		[ ! -e "$dir/rc-$program-\$last" ] || exit "\$(cat "$dir/rc-$program-\$last")"
+		exit "\$(cat "$dir/rc-$program")"
 	END
 done
-chmod 755 "$tmp/bin/"*
+chmod 755 "$dir/bin/"*
 
 host() {
-	name=$1
-	rm -rf "$tmp/r" "$tmp"/rc-*
-	r=$tmp/r
-	sh "$TEST_SRC/mktree.sh" "$TEST_SRC/fixtures/guest-hook.tree" "$r"
+	about=$1
+	rm -rf "$dir/r" "$dir"/rc-*
+	r=$dir/r
+	fixture guest-hook "$r"
 	printf '/usr/bin/kvm\0-id\000105\0-pidfile\0/var/run/qemu-server/105.pid\0-device\0vfio-pci,host=0000:05:00.0,id=hostpci0\0' \
 		>"$r/proc/4242/cmdline"
 	printf 'gpu\n\tmap id=10de:2204,iommugroup=15,node=pve1,path=0000:02:00.0\n\tmap id=10de:2204,iommugroup=14,node=pve1,path=0000:01:00.0\n\n' \
 		>"$r/etc/pve/mapping/pci.cfg"
 	for program in pci-rescan vfio-bind; do
-		echo 0 >"$tmp/rc-$program"
+		echo 0 >"$dir/rc-$program"
 	done
 	notes=$r/run/pve-gpu-utils/guests
 }
@@ -61,23 +54,19 @@ unlock() {
 
 # hook EXPECTED-CODE VMID PHASE: as PVE calls it
 hook() {
-	: >"$tmp/calls"
+	: >"$dir/calls"
 	rc=0
-	env -i LC_ALL=C PVE_MIGRATED_FROM= PVE_GPU_ROOT="$r" "$tmp/bin/guest-gpu-hook" "$2" "$3" \
-		>"$tmp/out" 2>&1 </dev/null || rc=$?
-	[ "$rc" -eq "$1" ] || fail "$2 $3: exit code $rc, not $1: $(cat "$tmp/out")"
+	env -i LC_ALL=C PVE_MIGRATED_FROM= PVE_GPU_ROOT="$r" "$dir/bin/guest-gpu-hook" "$2" "$3" \
+		>"$dir/out" 2>&1 </dev/null || rc=$?
+	[ "$rc" -eq "$1" ] || fail "$2 $3: exit code $rc, not $1: $(cat "$dir/out")"
 }
 
 calls() {
-	[ "$(cat "$tmp/calls")" = "$1" ] || fail "called: $(cat "$tmp/calls"), not: $1 (said: $(cat "$tmp/out"))"
-}
-
-said() {
-	grep -q -- "$1" "$tmp/out" || fail "not said: $1 (said: $(cat "$tmp/out"))"
+	[ "$(cat "$dir/calls")" = "$1" ] || fail "called: $(cat "$dir/calls"), not: $1 (said: $(cat "$dir/out"))"
 }
 
 silent() {
-	[ ! -s "$tmp/out" ] || fail "says $(cat "$tmp/out")"
+	[ ! -s "$dir/out" ] || fail "says $(cat "$dir/out")"
 }
 
 # ---- pre-start: what is reset
@@ -127,28 +116,28 @@ for policy in start abort; do
 	for code in 66 69 71 75 77 78 126 143; do
 		host "$policy-$code"
 		conf "on-failure = $policy"
-		echo "$code" >"$tmp/rc-pci-rescan"
+		echo "$code" >"$dir/rc-pci-rescan"
 		hook "$abort" 100 pre-start
 		if [ "$policy" = abort ]; then said 'qemu/100 is not started .*on-failure'; else said 'started all the same'; fi
 	done
 	host "$policy-74"
 	conf "on-failure = $policy"
-	echo 74 >"$tmp/rc-pci-rescan"
+	echo 74 >"$dir/rc-pci-rescan"
 	hook 1 100 pre-start
 	said '0000:01:00.0,0000:01:00.1,0000:01:00.2: did not come back'
 done
 
 host lost-second
 echo 'hostpci3: 02:00.0' >>"$r/etc/pve/local/qemu-server/100.conf"
-echo 69 >"$tmp/rc-pci-rescan-0000:01:00.2"
-echo 74 >"$tmp/rc-pci-rescan-0000:02:00.0"
+echo 69 >"$dir/rc-pci-rescan-0000:01:00.2"
+echo 74 >"$dir/rc-pci-rescan-0000:02:00.0"
 hook 1 100 pre-start
 said '0000:01:00.2: cannot be reset'
 said '0000:02:00.0: did not come back'
 
 host bad-config
 conf 'on-failure = perhaps'
-echo 75 >"$tmp/rc-pci-rescan"
+echo 75 >"$dir/rc-pci-rescan"
 hook 0 100 pre-start
 said 'pve-gpu-utils.conf:2: on-failure: .perhaps. is not'
 said 'in use, not reset'
@@ -176,7 +165,7 @@ hook 0 101 pre-start
 calls 'pci-rescan --for 101 0000:01:00.0 0000:01:00.2'
 hook 0 103 pre-start
 calls ''
-echo 74 >"$tmp/rc-pci-rescan"
+echo 74 >"$dir/rc-pci-rescan"
 hook 1 100 pre-start
 calls 'pci-rescan --for 100 0000:01:00.0 0000:01:00.2'
 
@@ -268,7 +257,7 @@ hook 0 105 post-start
 hook 0 105 post-stop
 calls ''
 rm "$r/run/qemu-server/105.reboot"
-echo 75 >"$tmp/rc-vfio-bind"
+echo 75 >"$dir/rc-vfio-bind"
 hook 0 105 post-stop
 calls 'vfio-bind --one --to host 0000:05:00.0'
 said 'not all of 0000:05:00.0 went back'

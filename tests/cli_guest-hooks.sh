@@ -2,33 +2,24 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # pve-gpu-hooks guest VMID: stubs, storages, other nodes, chained scripts
 set -eu
-TEST_SRC=${TEST_SRC:-$(dirname "$0")}
-unset PVE_GPU_ROOT
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-failed=0
-
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 # As it was configured: make distcheck has a prefix of its own.
 hooks=$(command -v pve-gpu-hooks)
 pkgdatadir=$(sed -n 's|^[[:space:]]*source=\(/.*\)/vzdump-hook$|\1|p' "$hooks")
 guest_hooks=$(command -v guest-hooks || echo /usr/libexec/pve-gpu-utils/guest-hooks)
 libexecdir=$(sed -n 's|.*test -x \(/.*\)/guest-gpu-hook .*|\1|p' "$guest_hooks")
 
-fail() {
-	echo "FAIL: ${name:-}: $*"
-	failed=1
-}
-
 # A node alone whose storage "local" holds snippets; VM 100, container 200.
 host() {
-	name=$1
-	rm -rf "$tmp/r"
-	r=$tmp/r
-	sh "$TEST_SRC/mktree.sh" "$TEST_SRC/fixtures/guest-hook.tree" "$r"
+	about=$1
+	rm -rf "$dir/r"
+	r=$dir/r
+	fixture guest-hook "$r"
 	printf '/usr/bin/kvm\0-id\000105\0-pidfile\0/var/run/qemu-server/105.pid\0-device\0vfio-pci,host=0000:05:00.0,id=hostpci0\0' \
 		>"$r/proc/4242/cmdline"
 	mkdir -p "$r/var/lib/vz" "$r$pkgdatadir" "$r/usr/sbin" "$r/usr/bin"
-	cp "$TEST_SRC/../utils/guest-hook" "$r$pkgdatadir/guest-hook"
+	cp "$src/../utils/guest-hook" "$r$pkgdatadir/guest-hook"
 	printf 'dir: local\n\tpath /var/lib/vz\n\tcontent iso,snippets\n\n' >"$r/etc/pve/storage.cfg"
 	printf '{"nodename":"pve1","version":1}\n' >"$r/etc/pve/.members"
 	snippets=$r/var/lib/vz/snippets
@@ -79,16 +70,8 @@ guest() {
 	shift
 	rc=0
 	: >"$r/calls"
-	pve-gpu-hooks -R "$r" guest "$@" >"$tmp/out" 2>&1 </dev/null || rc=$?
-	[ "$rc" -eq "$want" ] || fail "$*: exit code $rc, not $want: $(cat "$tmp/out")"
-}
-
-said() {
-	grep -q -- "$1" "$tmp/out" || fail "not said: $1 (said: $(cat "$tmp/out"))"
-}
-
-not_said() {
-	! grep -q -- "$1" "$tmp/out" || fail "said: $1 ($(cat "$tmp/out"))"
+	pve-gpu-hooks -R "$r" guest "$@" >"$dir/out" 2>&1 </dev/null || rc=$?
+	[ "$rc" -eq "$want" ] || fail "$*: exit code $rc, not $want: $(cat "$dir/out")"
 }
 
 is_set() {
@@ -97,7 +80,7 @@ is_set() {
 }
 
 has_stub() {
-	{ [ -x "$1" ] && cmp -s "$1" "$TEST_SRC/../utils/guest-hook"; } || fail "no stub at $1"
+	{ [ -x "$1" ] && cmp -s "$1" "$src/../utils/guest-hook"; } || fail "no stub at $1"
 }
 
 files_in() {
@@ -107,7 +90,7 @@ files_in() {
 
 # ---- on and off again
 host plain
-cp "$conf" "$tmp/before"
+cp "$conf" "$dir/before"
 guest 1 100 status
 said '^fail *qemu/100 does not call the GPU hook (pve-gpu-hooks guest 100 enable)'
 guest 0 100 enable
@@ -123,7 +106,7 @@ said '^note *a reboot from inside the guest runs no hook (qm reboot 100'
 guest 0 qemu/100 enable
 [ ! -s "$r/calls" ] || fail "a second enable calls $(cat "$r/calls")"
 guest 0 100 disable
-cmp -s "$conf" "$tmp/before" || fail "not as before: $(cat "$conf")"
+cmp -s "$conf" "$dir/before" || fail "not as before: $(cat "$conf")"
 [ ! -e "$snippets/pve-gpu-hook" ] || fail "stub left"
 guest 0 100 disable
 said 'not enabled'
@@ -160,7 +143,7 @@ mkdir -p "$snippets"
 printf '#!/bin/sh\necho former "$@"\n' >"$snippets/my hook.pl"
 chmod 755 "$snippets/my hook.pl"
 echo 'hookscript: local:snippets/my hook.pl' >>"$conf"
-cp "$conf" "$tmp/before"
+cp "$conf" "$dir/before"
 guest 0 100 enable
 said 'after local:snippets/my hook.pl has run'
 is_set 'local:snippets/pve-gpu-hook++my hook.pl'
@@ -177,7 +160,7 @@ said 'does not take local:snippets/my hook.pl'
 is_set 'local:snippets/pve-gpu-hook++my hook.pl'
 mv "$snippets/away" "$snippets/my hook.pl"
 guest 0 100 disable
-cmp -s "$conf" "$tmp/before" || fail "not as before: $(cat "$conf")"
+cmp -s "$conf" "$dir/before" || fail "not as before: $(cat "$conf")"
 files_in "$snippets" 'my hook.pl '
 
 host chain-from-another-storage
@@ -349,32 +332,32 @@ said 'is this a host of Proxmox VE'
 
 # ---- the stub itself: our hook and the former one, in order, and their codes
 host stub
-mkdir -p "$tmp/s"
-cat >"$tmp/hook" <<-END
+mkdir -p "$dir/s"
+cat >"$dir/hook" <<-END
 	#!/bin/sh
 	echo "ours \$*"
 	exit "\${OURS:-0}"
 END
-cat >"$tmp/s/former+1" <<-END
+cat >"$dir/s/former+1" <<-END
 	#!/bin/sh
 	echo "former \$*"
 	exit "\${FORMER:-0}"
 END
-chmod 755 "$tmp/hook" "$tmp/s/former+1"
-cat >"$tmp/pvesm" <<-END
+chmod 755 "$dir/hook" "$dir/s/former+1"
+cat >"$dir/pvesm" <<-END
 	#!/bin/sh
-	[ "\$1 \$2" = "path other:snippets/former+1" ] && echo "$tmp/s/former+1"
+	[ "\$1 \$2" = "path other:snippets/former+1" ] && echo "$dir/s/former+1"
 END
-chmod 755 "$tmp/pvesm"
+chmod 755 "$dir/pvesm"
 for stub in pve-gpu-hook pve-gpu-hook++former+1 pve-gpu-hook+other+former+1 pve-gpu-hook++gone pve-gpu-hook+no+former+1; do
-	sed -e "s|^hook=.*|hook=$tmp/hook|" -e "s|/usr/sbin/pvesm|$tmp/pvesm|" "$TEST_SRC/../utils/guest-hook" >"$tmp/s/$stub"
-	chmod 755 "$tmp/s/$stub"
+	sed -e "s|^hook=.*|hook=$dir/hook|" -e "s|/usr/sbin/pvesm|$dir/pvesm|" "$src/../utils/guest-hook" >"$dir/s/$stub"
+	chmod 755 "$dir/s/$stub"
 done
 
 # stub NAME PHASE CODE OUTPUT
 stub() {
 	rc=0
-	out=$(OURS=${ours:-0} FORMER=${former:-0} "$tmp/s/$1" 100 "$2" 2>&1) || rc=$?
+	out=$(OURS=${ours:-0} FORMER=${former:-0} "$dir/s/$1" 100 "$2" 2>&1) || rc=$?
 	[ "$rc" -eq "$3" ] || fail "$1 $2: exit code $rc, not $3"
 	[ "$(printf '%s' "$out" | tr '\n' ';')" = "$4" ] || fail "$1 $2: $out"
 }
@@ -393,14 +376,14 @@ for name in pve-gpu-hook++former+1 pve-gpu-hook+other+former+1; do
 	stub "$name" post-stop 1 'ours 100 post-stop;former 100 post-stop'
 done
 ours=0
-stub pve-gpu-hook++gone pre-start 1 "pve-gpu-hook++gone: $tmp/s/gone does not exist or is not executable"
+stub pve-gpu-hook++gone pre-start 1 "pve-gpu-hook++gone: $dir/s/gone does not exist or is not executable"
 stub pve-gpu-hook+no+former+1 pre-start 1 \
 	'pve-gpu-hook+no+former+1: no:snippets/former+1 does not exist or is not executable'
 # without the package
-chmod 644 "$tmp/hook"
+chmod 644 "$dir/hook"
 stub pve-gpu-hook pre-start 0 ''
 stub pve-gpu-hook++former+1 pre-start 0 'former 100 pre-start'
-rm "$tmp/hook"
+rm "$dir/hook"
 stub pve-gpu-hook pre-start 0 ''
 stub pve-gpu-hook post-stop 0 ''
 stub pve-gpu-hook++former+1 post-stop 0 'former 100 post-stop'
@@ -414,13 +397,13 @@ for args in '' 100 'enable 100' '100 frobnicate' '100 enable now' '100 --frob' '
 	said "Try 'pve-gpu-hooks guest --help'"
 done
 guest 0 --help
-[ "$(wc -l <"$tmp/out")" -le 24 ] || fail "help is longer than 24 lines"
+[ "$(wc -l <"$dir/out")" -le 24 ] || fail "help is longer than 24 lines"
 for option in -n --dry-run -R --root --storage -h --help -V --version; do
 	said "$option"
 done
 guest 0 --version
 said '^pve-gpu-hooks (pve-gpu-utils) '
 rc=0
-pve-gpu-hooks enable guest >"$tmp/out" 2>&1 || rc=$?
+pve-gpu-hooks enable guest >"$dir/out" 2>&1 || rc=$?
 [ "$rc" -eq 64 ] || fail "enable guest: exit code $rc"
 exit "$failed"

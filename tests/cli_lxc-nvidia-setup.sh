@@ -2,17 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # lxc-nvidia-setup: what it refuses, --check, -n. What it does is tested on the simulated host.
 set -eu
-TEST_SRC=${TEST_SRC:-$(dirname "$0")}
-unset PVE_GPU_ROOT NVIDIA_RUNFILE_SHA256 NVIDIA_REPO_KEY_URL
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-failed=0
-name=
-
-fail() {
-	echo "FAIL: $name: $*"
-	failed=1
-}
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
+unset NVIDIA_RUNFILE_SHA256 NVIDIA_REPO_KEY_URL
 
 repo=https://developer.download.nvidia.com/compute/cuda/repos/debian12/x86_64
 runfile=https://us.download.nvidia.com/tesla/550.54.14/NVIDIA-Linux-x86_64-550.54.14.run
@@ -20,10 +12,10 @@ libs=usr/lib/x86_64-linux-gnu
 
 # A host with two cards and the container 200, its file system mounted.
 host() {
-	name=$1
-	rm -rf "$tmp/r"
-	r=$tmp/r
-	sh "$TEST_SRC/mktree.sh" "$TEST_SRC/fixtures/nvidia-mig.tree" "$r"
+	about=$1
+	rm -rf "$dir/r"
+	r=$dir/r
+	fixture nvidia-mig "$r"
 	find "$r/proc" -type f | while read -r file; do
 		text=$(cat "$file")
 		printf '%b\n' "$text" >"$file"
@@ -34,7 +26,7 @@ host() {
 	ct=$r/var/lib/lxc/200/rootfs
 	conf=$r/etc/pve/nodes/pve1/lxc/200.conf
 	printf 'arch: amd64\nhostname: ollama\nostype: debian\nrootfs: local:200,size=8G\nunprivileged: 1\n' >"$conf"
-	cp "$conf" "$tmp/conf"
+	cp "$conf" "$dir/conf"
 }
 
 # run EXPECTED-CODE ARGUMENTS
@@ -43,15 +35,15 @@ run() {
 	shift
 	rc=0
 	GPU_ASSIGNMENT=all NVIDIA_DRIVER_VERSION=550.54.14 NVIDIA_REPO_URL=$repo NVIDIA_RUNFILE_URL=$runfile \
-		lxc-nvidia-setup -R "$r" "$@" >"$tmp/out" 2>"$tmp/err" </dev/null || rc=$?
-	[ "$rc" -eq "$want" ] || fail "exit code $rc, not $want: $* ($(cat "$tmp/err"))"
-	cmp -s "$conf" "$tmp/conf" || fail "the configuration was changed: $*"
+		lxc-nvidia-setup -R "$r" "$@" >"$dir/out" 2>"$dir/err" </dev/null || rc=$?
+	[ "$rc" -eq "$want" ] || fail "exit code $rc, not $want: $* ($(cat "$dir/err"))"
+	cmp -s "$conf" "$dir/conf" || fail "the configuration was changed: $*"
 }
 err_has() {
-	grep -q -- "$1" "$tmp/err" || fail "no '$1' in: $(cat "$tmp/err")"
+	grep -q -- "$1" "$dir/err" || fail "no '$1' in: $(cat "$dir/err")"
 }
 out_has() {
-	grep -qx -- "$1" "$tmp/out" || fail "no '$1' in: $(cat "$tmp/out")"
+	grep -qx -- "$1" "$dir/out" || fail "no '$1' in: $(cat "$dir/out")"
 }
 
 host 'wrong use'
@@ -75,7 +67,7 @@ done
 for var in GPU_ASSIGNMENT NVIDIA_DRIVER_VERSION NVIDIA_REPO_URL NVIDIA_RUNFILE_URL; do
 	rc=0
 	env GPU_ASSIGNMENT=all NVIDIA_DRIVER_VERSION=550.54.14 "NVIDIA_REPO_URL=$repo" "NVIDIA_RUNFILE_URL=$runfile" "$var=" \
-		lxc-nvidia-setup -R "$r" -n 200 2>"$tmp/err" || rc=$?
+		lxc-nvidia-setup -R "$r" -n 200 2>"$dir/err" || rc=$?
 	[ "$rc" -eq 2 ] || fail "without $var: exit code $rc"
 	err_has "$var is not set"
 done
@@ -85,18 +77,18 @@ done
 run 0 --help
 for word in --gpu --driver --repo --runfile --sha256 --repo-key --cuda --style --strict --timeout --check --dry-run --quiet \
 	--verbose --root --help --version; do
-	grep -q -- "$word" "$tmp/out" || fail "--help lacks $word"
+	grep -q -- "$word" "$dir/out" || fail "--help lacks $word"
 done
-[ "$(wc -l <"$tmp/out")" -le 24 ] || fail "--help is too long"
+[ "$(wc -l <"$dir/out")" -le 24 ] || fail "--help is too long"
 run 0 --version
-grep -q '^lxc-nvidia-setup (pve-gpu-utils) [0-9]' "$tmp/out" || fail "--version"
+grep -q '^lxc-nvidia-setup (pve-gpu-utils) [0-9]' "$dir/out" || fail "--version"
 
 host 'container and host'
 for id in 7 99 201 1000000000 99999999999999999999; do
 	run 3 -n $id
 done
 run 3 --check 201
-echo 'ostype: alpine' >"$conf" && cp "$conf" "$tmp/conf"
+echo 'ostype: alpine' >"$conf" && cp "$conf" "$dir/conf"
 run 5 -n 200
 err_has 'is alpine; only Debian and Ubuntu'
 host 'another version than the host'\''s'
@@ -111,7 +103,7 @@ run 4 --check 200
 
 host 'a dry run'
 run 0 -n 200
-grep -q '^+.*/dev/nvidia-uvm' "$tmp/out" || fail "no diff: $(cat "$tmp/out")"
+grep -q '^+.*/dev/nvidia-uvm' "$dir/out" || fail "no diff: $(cat "$dir/out")"
 out_has "container 200: $runfile --no-kernel-modules --silent"
 out_has "container 200: /etc/apt/sources.list.d/pve-gpu-utils-nvidia.list: deb $repo/ /"
 run 0 -n --cuda=12.4 --repo=https://repo.example.org/nvidia lxc/200
@@ -141,7 +133,7 @@ ln -s libcuda.so.550.54.14 "$ct/$libs/libcuda.so.1"
 run 0 --check 200
 out_has "container 200: its libraries and the host's driver are 550.54.14"
 run 0 -q --check 200
-[ ! -s "$tmp/err" ] || fail "quiet: $(cat "$tmp/err")"
+[ ! -s "$dir/err" ] || fail "quiet: $(cat "$dir/err")"
 ln -sf libcuda.so.535.183.01 "$ct/$libs/libcuda.so.1"
 run 5 --check 200
 err_has 'has libraries of 535.183.01 550.54.14 side by side'
@@ -167,16 +159,16 @@ run 5 --check 200
 err_has 'side by side'
 
 host '--check: links that lead out of the container'
-mkdir -p "$tmp/out-of-it/x86_64-linux-gnu"
+mkdir -p "$dir/out-of-it/x86_64-linux-gnu"
 for lib in libnvidia-ml libcuda; do
-	ln -s "$lib.so.550.54.14" "$tmp/out-of-it/x86_64-linux-gnu/$lib.so.1"
+	ln -s "$lib.so.550.54.14" "$dir/out-of-it/x86_64-linux-gnu/$lib.so.1"
 done
 rm -r "${ct:?}/usr/lib"
-ln -s "$tmp/out-of-it" "$ct/usr/lib"
+ln -s "$dir/out-of-it" "$ct/usr/lib"
 run 5 --check 200
 rm "$ct/usr/lib"
 mkdir "$ct/usr/lib"
-ln -s "$tmp/out-of-it/x86_64-linux-gnu" "$ct/usr/lib/x86_64-linux-gnu"
+ln -s "$dir/out-of-it/x86_64-linux-gnu" "$ct/usr/lib/x86_64-linux-gnu"
 ln -s ../../../../../../../out-of-it/x86_64-linux-gnu "$ct/usr/lib64"
 run 5 --check 200
 err_has 'has no libraries of the NVIDIA driver'

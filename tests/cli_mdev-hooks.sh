@@ -9,11 +9,8 @@ switch=$root/etc/pve-gpu-utils/mdev-autostart
 hooks() {
 	want=$1
 	shift
-	rc=0
-	timeout 60 pve-gpu-hooks -R "$root" mdev "$@" >"$dir/out" 2>&1 || rc=$?
-	[ "$rc" -eq "$want" ] || { fail "mdev $* exited $rc, not $want"; cat "$dir/out" >&2; }
+	expect "$want" pve-gpu-hooks -R "$root" mdev "$@"
 }
-said() { grep -qF -- "$1" "$dir/out" || { fail "not said: $1"; cat "$dir/out" >&2; }; }
 
 fixture vgpu
 

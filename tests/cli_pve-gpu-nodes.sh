@@ -2,25 +2,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # pve-gpu-nodes: which nodes, with which numbers and modes; twice changes nothing
 set -eu
-TEST_SRC=${TEST_SRC:-$(dirname "$0")}
-unset PVE_GPU_ROOT
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-failed=0
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 # An installed one is not in PATH.
 nodes=$(command -v pve-gpu-nodes) || nodes=/usr/libexec/pve-gpu-utils/pve-gpu-nodes
-name=
-
-fail() {
-	echo "FAIL: $name: $*"
-	failed=1
-}
 
 host() {
-	name=$1
-	rm -rf "$tmp/r"
-	r=$tmp/r
-	sh "$TEST_SRC/mktree.sh" "$TEST_SRC/fixtures/nvidia-mig.tree" "$r"
+	about=$1
+	rm -rf "$dir/r"
+	r=$dir/r
+	fixture nvidia-mig "$r"
 	# A file of several lines stands in one, with \n between.
 	find "$r/proc" -type f | while read -r file; do
 		text=$(cat "$file")
@@ -32,16 +23,14 @@ host() {
 run() {
 	want=$1
 	shift
-	rc=0
-	"$nodes" -R "$r" "$@" >"$tmp/out" 2>"$tmp/err" || rc=$?
-	[ "$rc" -eq "$want" ] || fail "exit code $rc, not $want: $* ($(cat "$tmp/err"))"
+	expect "$want" "$nodes" -R "$r" "$@"
 }
 out_is() {
-	sed "s|$r||" "$tmp/out" | sort >"$tmp/got"
-	printf '%s\n' "$1" | sort | diff -u - "$tmp/got" >"$tmp/diff" || fail "output: $(cat "$tmp/diff")"
+	sed "s|$r||" "$dir/out" | sort >"$dir/got"
+	printf '%s\n' "$1" | sort | diff -u - "$dir/got" >"$dir/diff" || fail "output: $(cat "$dir/diff")"
 }
 err_has() {
-	grep -q -- "$1" "$tmp/err" || fail "no '$1' in: $(cat "$tmp/err")"
+	grep -q -- "$1" "$dir/err" || fail "no '$1' in: $(cat "$dir/err")"
 }
 put() {
 	printf '%b\n' "$2" >"$r$1"
@@ -67,7 +56,7 @@ out_is "$all"
 host 'no driver'
 rm -r "$r/proc/driver"
 run 0
-[ ! -s "$tmp/err" ] || fail "said: $(cat "$tmp/err")"
+[ ! -s "$dir/err" ] || fail "said: $(cat "$dir/err")"
 run 0 -v
 err_has 'not loaded: nothing to do'
 
@@ -84,8 +73,8 @@ mknod -m 0660 /dev/nvidiactl c 195 255'
 host 'the module is not loaded yet'
 put /proc/devices 'Character devices:\n195 nvidia-frontend\n507 nvidia-caps\n\nBlock devices:\n511 nvidia-uvm'
 run 0 -n
-grep -qx 'modprobe nvidia-uvm' "$tmp/out" || fail "no modprobe: $(cat "$tmp/out")"
-! grep -q 'nvidia-uvm c' "$tmp/out" || fail "took a block device's number"
+grep -qx 'modprobe nvidia-uvm' "$dir/out" || fail "no modprobe: $(cat "$dir/out")"
+! grep -q 'nvidia-uvm c' "$dir/out" || fail "took a block device's number"
 
 host 'device files are not ours to make'
 put /proc/driver/nvidia/params 'ModifyDeviceFiles: 0'
@@ -104,8 +93,8 @@ put /proc/driver/nvidia/gpus/0000:c1:00.0/information 'Device Minor: \t 99999999
 put /proc/driver/nvidia/capabilities/mig/config 'DeviceFileMinor:'
 : >"$r/proc/driver/nvidia/params"
 run 0 -n
-! grep -Eq '/dev/nvidia[0-9]|cap1 ' "$tmp/out" || fail "$(cat "$tmp/out")"
-grep -q '^mknod -m 0666 .*/nvidiactl c 195 255$' "$tmp/out" || fail "the default mode: $(cat "$tmp/out")"
+! grep -Eq '/dev/nvidia[0-9]|cap1 ' "$dir/out" || fail "$(cat "$dir/out")"
+grep -q '^mknod -m 0666 .*/nvidiactl c 195 255$' "$dir/out" || fail "the default mode: $(cat "$dir/out")"
 
 host 'waiting for a card without a driver'
 rm "$r/sys/bus/pci/devices/0000:c1:00.0/driver"
@@ -114,20 +103,20 @@ run 0 -n --wait=1
 [ $(($(date +%s) - begin)) -ge 1 ] || fail "did not wait"
 out_is "$all"
 
-name='wrong use'
+about='wrong use'
 for arg in --no-such-option --wait=x --wait=-1 operand; do
 	run 64 "$arg"
 done
 run 0 --help
 for word in --root --dry-run --quiet --verbose --wait --help --version; do
-	grep -q -- "$word" "$tmp/out" || fail "--help lacks $word"
+	grep -q -- "$word" "$dir/out" || fail "--help lacks $word"
 done
 run 0 --version
-grep -q '(pve-gpu-utils) [0-9]' "$tmp/out" || fail "--version"
+grep -q '(pve-gpu-utils) [0-9]' "$dir/out" || fail "--version"
 
 # ---- for real: needs root, and a container that may make nodes ----
 host 'made'
-if [ "$(id -u)" -ne 0 ] || ! mknod "$tmp/probe" c 195 255 2>/dev/null; then
+if [ "$(id -u)" -ne 0 ] || ! mknod "$dir/probe" c 195 255 2>/dev/null; then
 	[ "$failed" -eq 0 ] || exit 1
 	echo "no device nodes can be made here: only the dry runs were tested"
 	exit 0
@@ -138,8 +127,8 @@ seen() {
 umask 077
 run 0 -v
 err_has '/dev/nvidia-uvm: made (511:0)'
-seen >"$tmp/nodes"
-diff -u - "$tmp/nodes" >"$tmp/diff" <<'EOF' || fail "nodes: $(cat "$tmp/diff")"
+seen >"$dir/nodes"
+diff -u - "$dir/nodes" >"$dir/diff" <<'EOF' || fail "nodes: $(cat "$dir/diff")"
 nvidia-caps/nvidia-cap1 1fb:1 400 0:0
 nvidia-caps/nvidia-cap12 1fb:c 444 0:0
 nvidia-caps/nvidia-cap13 1fb:d 444 0:0
@@ -152,20 +141,20 @@ nvidia1 c3:1 666 0:0
 nvidiactl c3:ff 666 0:0
 EOF
 [ "$(stat -c %a "$r/dev/nvidia-caps")" = 755 ] || fail "mode of the folder"
-(cd "$r/dev" && find . -type c -printf '%P %i\n' | sort) >"$tmp/inodes"
+(cd "$r/dev" && find . -type c -printf '%P %i\n' | sort) >"$dir/inodes"
 run 0 -v
-[ ! -s "$tmp/err" ] || fail "twice: $(cat "$tmp/err")"
-(cd "$r/dev" && find . -type c -printf '%P %i\n' | sort) | cmp -s - "$tmp/inodes" || fail "twice made nodes anew"
+[ ! -s "$dir/err" ] || fail "twice: $(cat "$dir/err")"
+(cd "$r/dev" && find . -type c -printf '%P %i\n' | sort) | cmp -s - "$dir/inodes" || fail "twice made nodes anew"
 
-name='another major after a boot'
+about='another major after a boot'
 put /proc/devices 'Character devices:\n195 nvidia\n507 nvidia-caps\n236 nvidia-uvm'
 run 0 -v
 [ "$(stat -c %t:%T "$r/dev/nvidia-uvm" "$r/dev/nvidia-uvm-tools" | tr '\n' ' ')" = 'ec:0 ec:1 ' ] || fail "numbers"
-[ "$(grep -c made "$tmp/err")" -eq 2 ] || fail "made more: $(cat "$tmp/err")"
+[ "$(grep -c made "$dir/err")" -eq 2 ] || fail "made more: $(cat "$dir/err")"
 run 0 -n
-[ ! -s "$tmp/out" ] || fail "not done: $(cat "$tmp/out")"
+[ ! -s "$dir/out" ] || fail "not done: $(cat "$dir/out")"
 
-name='no nvidia-uvm'
+about='no nvidia-uvm'
 rm "$r/dev/nvidia-uvm" "$r/dev/nvidia1"
 put /proc/devices 'Character devices:\n195 nvidia\n507 nvidia-caps'
 run 69

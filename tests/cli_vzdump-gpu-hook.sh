@@ -3,32 +3,21 @@
 # vzdump-gpu-hook where nothing can be done: it never fails a backup for that
 # (what it does is tested on the simulated host)
 set -eu
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 hook=$(command -v vzdump-gpu-hook || echo /usr/libexec/pve-gpu-utils/vzdump-gpu-hook)
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-root=$tmp/root
 state=$root/var/lib/pve-gpu-utils
-failed=0
-
-fail() {
-	echo "FAIL: $*"
-	failed=1
-}
 
 # run ARGUMENTS: as vzdump calls it; it has to end well whatever happens
 run() {
 	rc=0
 	env -i PVE_GPU_ROOT="$root" LC_ALL=C VMTYPE="${type:-qemu}" timeout 60 "$hook" "$@" \
-		>"$tmp/out" 2>&1 </dev/null || rc=$?
-	[ "$rc" -eq 0 ] || fail "$*: exit code $rc: $(cat "$tmp/out")"
-}
-
-said() {
-	grep -q -- "$1" "$tmp/out" || fail "not said: $1 (said: $(cat "$tmp/out"))"
+		>"$dir/out" 2>&1 </dev/null || rc=$?
+	[ "$rc" -eq 0 ] || fail "$*: exit code $rc: $(cat "$dir/out")"
 }
 
 silent() {
-	[ ! -s "$tmp/out" ] || fail "$1: says $(cat "$tmp/out")"
+	[ ! -s "$dir/out" ] || fail "$1: says $(cat "$dir/out")"
 }
 
 mkdir -p "$root/run" "$root/proc" "$root/var/lib"
@@ -105,15 +94,15 @@ rm "$state"
 mkdir -m 700 "$state"
 exec 9>"$state/hook.lock"
 flock 9
-(sleep 1; : >"$tmp/done") 9>&9 &
+(sleep 1; : >"$dir/done") 9>&9 &
 exec 9>&-
 run backup-start stop 100
-[ -e "$tmp/done" ] || fail "two phases at a time"
+[ -e "$dir/done" ] || fail "two phases at a time"
 wait
 
 # Whoever reads the output may be gone
 rc=0
-{ env -i PVE_GPU_ROOT="$root" VMTYPE=qemu timeout 60 "$hook" backup-start stop 100 2>&1; echo $? >"$tmp/rc"; } | :
-[ "$(cat "$tmp/rc")" = 0 ] || fail "dies of a closed pipe: $(cat "$tmp/rc")"
+{ env -i PVE_GPU_ROOT="$root" VMTYPE=qemu timeout 60 "$hook" backup-start stop 100 2>&1; echo $? >"$dir/rc"; } | :
+[ "$(cat "$dir/rc")" = 0 ] || fail "dies of a closed pipe: $(cat "$dir/rc")"
 
 exit "$failed"

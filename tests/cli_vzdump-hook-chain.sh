@@ -3,24 +3,16 @@
 # vzdump-hook-chain and the stub: who is called, with what, and which code comes back
 # shellcheck disable=SC2016 # what the made scripts expand
 set -eu
-TEST_SRC=${TEST_SRC:-$(dirname "$0")}
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 chain=$(command -v vzdump-hook-chain || echo /usr/libexec/pve-gpu-utils/vzdump-hook-chain)
-tmp=$(mktemp -d)
-trap 'rm -rf "$tmp"' EXIT
-root=$tmp/root
-dir=$root/etc/pve-gpu-utils/vzdump.d
-log=$tmp/log
-failed=0
-
-fail() {
-	echo "FAIL: $*"
-	failed=1
-}
+scripts=$root/etc/pve-gpu-utils/vzdump.d
+log=$dir/log
 
 # script NAME BODY
 script() {
-	printf '#!/bin/sh\n%s\n' "$2" >"$dir/$1"
-	chmod 755 "$dir/$1"
+	printf '#!/bin/sh\n%s\n' "$2" >"$scripts/$1"
+	chmod 755 "$scripts/$1"
 }
 
 # run EXPECTED-CODE ARGUMENTS: as vzdump calls it, without an environment
@@ -29,8 +21,8 @@ run() {
 	shift
 	: >"$log"
 	rc=0
-	env -i PVE_GPU_ROOT="$root" LC_ALL=C LOG="$log" VMTYPE=qemu "$chain" "$@" >"$tmp/out" 2>&1 || rc=$?
-	[ "$rc" -eq "$want" ] || fail "$*: exit code $rc, not $want: $(cat "$tmp/out")"
+	env -i PVE_GPU_ROOT="$root" LC_ALL=C LOG="$log" VMTYPE=qemu "$chain" "$@" >"$dir/out" 2>&1 || rc=$?
+	[ "$rc" -eq "$want" ] || fail "$*: exit code $rc, not $want: $(cat "$dir/out")"
 }
 
 called() {
@@ -38,15 +30,11 @@ called() {
 	[ "$got" = "$1" ] || fail "called '$got', not '$1'"
 }
 
-said() {
-	grep -q -- "$1" "$tmp/out" || fail "not said: $1 (said: $(cat "$tmp/out"))"
-}
-
 # No folder at all, an empty one
 run 0 job-start
-mkdir -p "$dir"
+mkdir -p "$scripts"
 run 0 job-start
-[ ! -s "$tmp/out" ] || fail "an empty chain says something"
+[ ! -s "$dir/out" ] || fail "an empty chain says something"
 run 64
 
 # Order, arguments, environment
@@ -63,26 +51,26 @@ called '10:1 50:job-end:::qemu '
 script 20-x.dpkg-new 'echo no >>"$LOG"'
 script 20-x~ 'echo no >>"$LOG"'
 script 30-off 'echo no >>"$LOG"'
-chmod 644 "$dir/30-off"
+chmod 644 "$scripts/30-off"
 script 40-open 'echo no >>"$LOG"'
-chmod 775 "$dir/40-open"
+chmod 775 "$scripts/40-open"
 script 41-open 'echo no >>"$LOG"'
-chmod 757 "$dir/41-open"
-mkdir "$dir/45-dir"
-ln -s nowhere "$dir/46-dangling"
+chmod 757 "$scripts/41-open"
+mkdir "$scripts/45-dir"
+ln -s nowhere "$scripts/46-dangling"
 run 0 log-end stop 101
 called '10:3 50:log-end:stop:101:qemu '
 said '30-off: not executable'
 said '40-open: group or others'
 said '41-open: group or others'
-rm -rf "$dir/20-x~" "$dir/20-x.dpkg-new" "$dir/30-off" "$dir/40-open" "$dir/41-open" "$dir/45-dir" "$dir/46-dangling"
+rm -rf "$scripts/20-x~" "$scripts/20-x.dpkg-new" "$scripts/30-off" "$scripts/40-open" "$scripts/41-open" "$scripts/45-dir" "$scripts/46-dangling"
 if [ "$(id -u)" -eq 0 ]; then
 	script 47-foreign 'echo no >>"$LOG"'
-	chown 65534 "$dir/47-foreign"
+	chown 65534 "$scripts/47-foreign"
 	run 0 job-start
 	called '10:1 50:job-start:::qemu '
 	said '47-foreign: not owned by root'
-	rm "$dir/47-foreign"
+	rm "$scripts/47-foreign"
 else
 	echo "not run: a script of another owner (needs root)"
 fi
@@ -107,7 +95,7 @@ run 0 pre-restart suspend 101
 run 3 pre-restart snapshot 101
 
 # A script that takes itself away, one that dies of a signal
-rm "$dir/10-first" "$dir/50-gpu"
+rm "$scripts/10-first" "$scripts/50-gpu"
 script 10-gone 'rm "$0"; exit 9'
 run 0 job-start
 called '60 '
@@ -116,24 +104,24 @@ run 137 job-start
 called '60 '
 
 # The stub and the entry of the suite: silent and well when the package is gone
-stub=$TEST_SRC/../utils/vzdump-hook
-for file in "$stub" "$TEST_SRC/../utils/50-gpu"; do
-	sed "s|/usr/libexec/pve-gpu-utils|$tmp/libexec|" "$file" >"$tmp/stub"
-	chmod 755 "$tmp/stub"
-	env -i "$tmp/stub" backup-start stop 101 >"$tmp/out" 2>&1 || fail "$file fails without the package"
-	[ ! -s "$tmp/out" ] || fail "$file says something without the package"
-	mkdir -p "$tmp/libexec/vzdump-hook-chain" "$tmp/libexec/vzdump-gpu-hook"
-	env -i "$tmp/stub" job-end || fail "$file execs a directory"
-	rm -rf "$tmp/libexec"
-	mkdir "$tmp/libexec"
-	printf '#!/bin/sh\necho "$@"\nexit 5\n' >"$tmp/libexec/vzdump-hook-chain"
-	cp "$tmp/libexec/vzdump-hook-chain" "$tmp/libexec/vzdump-gpu-hook"
-	env -i "$tmp/stub" job-end || fail "$file execs what is not executable"
-	chmod 755 "$tmp/libexec/"*
+stub=$src/../utils/vzdump-hook
+for file in "$stub" "$src/../utils/50-gpu"; do
+	sed "s|/usr/libexec/pve-gpu-utils|$dir/libexec|" "$file" >"$dir/stub"
+	chmod 755 "$dir/stub"
+	env -i "$dir/stub" backup-start stop 101 >"$dir/out" 2>&1 || fail "$file fails without the package"
+	[ ! -s "$dir/out" ] || fail "$file says something without the package"
+	mkdir -p "$dir/libexec/vzdump-hook-chain" "$dir/libexec/vzdump-gpu-hook"
+	env -i "$dir/stub" job-end || fail "$file execs a directory"
+	rm -rf "$dir/libexec"
+	mkdir "$dir/libexec"
+	printf '#!/bin/sh\necho "$@"\nexit 5\n' >"$dir/libexec/vzdump-hook-chain"
+	cp "$dir/libexec/vzdump-hook-chain" "$dir/libexec/vzdump-gpu-hook"
+	env -i "$dir/stub" job-end || fail "$file execs what is not executable"
+	chmod 755 "$dir/libexec/"*
 	rc=0
-	env -i "$tmp/stub" backup-start stop 101 >"$tmp/out" || rc=$?
-	[ "$rc.$(cat "$tmp/out")" = "5.backup-start stop 101" ] || fail "$file: $rc $(cat "$tmp/out")"
-	rm -rf "$tmp/libexec"
+	env -i "$dir/stub" backup-start stop 101 >"$dir/out" || rc=$?
+	[ "$rc.$(cat "$dir/out")" = "5.backup-start stop 101" ] || fail "$file: $rc $(cat "$dir/out")"
+	rm -rf "$dir/libexec"
 done
 
 exit "$failed"

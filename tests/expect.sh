@@ -15,6 +15,8 @@ LC_ALL=C
 export LC_ALL
 failed=0
 about=
+: >"$dir/out"
+: >"$dir/err"
 
 # $about, where a test sets it, is the case that it is at.
 fail() {
@@ -46,6 +48,15 @@ expect() {
 # On stderr: this text; nothing. WHAT says what was run.
 says() { grep -qF -- "$1" "$dir/err" || { fail "not said: $1"; cat "$dir/err" >&2; }; }
 silent() { [ ! -s "$dir/err" ] || { fail "${1:+$1: }said something"; cat "$dir/err" >&2; }; }
+
+# On stdout or stderr: a line that matches; none does.
+said() {
+	grep -q -- "$1" "$dir/out" "$dir/err" || {
+		fail "not said: $1"
+		cat "$dir/out" "$dir/err" >&2
+	}
+}
+not_said() { ! grep -- "$1" "$dir/out" "$dir/err" >&2 || fail "said: $1"; }
 
 # prints TEXT [WHAT]: stdout is TEXT, with its \n and \t; "-": what stands on stdin
 prints() {
