@@ -16,10 +16,6 @@ host() {
 	rm -rf "$dir/r"
 	r=$dir/r
 	fixture nvidia-mig "$r"
-	find "$r/proc" -type f | while read -r file; do
-		text=$(cat "$file")
-		printf '%b\n' "$text" >"$file"
-	done
 	mkdir -p "$r/etc/pve/nodes/pve1/lxc" "$r/var/lib/lxc/200/rootfs/$libs" "$r/run/lock/lxc" "$r/var/lib/dpkg"
 	ln -s nodes/pve1 "$r/etc/pve/local"
 	ln -s nodes/pve1/lxc "$r/etc/pve/lxc"

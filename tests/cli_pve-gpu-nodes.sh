@@ -12,11 +12,6 @@ host() {
 	rm -rf "$dir/r"
 	r=$dir/r
 	fixture nvidia-mig "$r"
-	# A file of several lines stands in one, with \n between.
-	find "$r/proc" -type f | while read -r file; do
-		text=$(cat "$file")
-		printf '%b\n' "$text" >"$file"
-	done
 }
 
 # run EXPECTED-CODE ARGUMENTS

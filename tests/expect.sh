@@ -30,8 +30,8 @@ fixture() {
 	[ ! -e "$src/fixtures/$1.files" ] || sh "$src/mkfiles.sh" "$src/fixtures/$1.files" "${2:-$root}"
 }
 
-# How expect runs a command; a test may have a way of its own.
-call() { timeout 100 "$@"; }
+# How expect runs a command; a test may have a way of its own. TEST_SLOW: times longer.
+call() { timeout $((100 * ${TEST_SLOW:-1})) "$@"; }
 
 # expect RC COMMAND...: stdout goes to $dir/out, stderr to $dir/err, the exit code to $rc
 expect() {
