@@ -218,9 +218,14 @@ alone "a file that is full"
 	done
 ) &
 reader=$!
-for _ in 1 2 3 4 5; do
+# However slow the reader is here.
+: >"$dir/reads"
+rounds=0
+while [ $rounds -lt 5 ] || [ "$(wc -l <"$dir/reads")" -lt 20 ]; do
 	expect 0 gpu_mount --style mount --gpu 1
 	expect 0 gpu_mount --remove
+	rounds=$((rounds + 1))
+	[ $rounds -lt 200 ] || break
 done
 : >"$dir/stop"
 wait $reader
