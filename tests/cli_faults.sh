@@ -26,7 +26,7 @@ try 'gpu-ls --json' 0 "$faults/gpus" gpu-ls -R "$root" -j
 try 'gpu-ls --tree' 0 "$faults/gpus" gpu-ls -R "$root" --tree
 # A folder that cannot be read to its end must not look like one with fewer guests.
 usual=$kinds
-kinds="$usual getdents64:EIO"
+kinds="$usual readdir:EIO"
 try pve-hostpci-ls 65 "$faults/list-pve1" pve-hostpci-ls -R "$root"
 try lxc-gpu-ls 65 "$faults/list-pve1" lxc-gpu-ls -R "$root"
 kinds=$usual
@@ -70,6 +70,8 @@ lenient=1
 try pci-rescan 0 "$faults/rescan" pci-rescan -R "$root" 01:00.0
 lenient=1
 try 'pci-rescan --json' 0 "$faults/rescan" pci-rescan -R "$root" -j 01:00.0
+# Nor is it to say who has the lock.
+lenient=1
 try 'pci-rescan --methods' 0 "$faults/rescan" pci-rescan -R "$root" --methods 01:00.0
 
 made two-vms

@@ -16,6 +16,9 @@ name=''
 label=''
 also=''
 lenient=1
+step=1
+everyone=''
+lost=' 74 '
 ok=0
 journal=/var/lib/pve-gpu-utils/journal
 
@@ -26,28 +29,30 @@ is_whole() {
 	left=$(find /var/lib/pve-gpu-utils -name '.*.??????' 2>/dev/null) || :
 	[ -z "$left" ] || fault_fails "left $left"
 }
-# counted COMMAND...: how many calls of each kind it makes
-counted() {
-	strace -qq -c -o "$faults/counts" "$@" >"$faults/out" 2>"$faults/err" </dev/null
-}
 # each SET-UP CHECK COMMAND...: with one fault after the other
 each() {
 	before=$1 after=$2
 	shift 2
 	$before
-	counted "$@" || fail "$* fails without a fault: $(cat "$faults/err")"
+	label=$name
+	made_before=$faults_made
+	how_many "$@"
+	[ "$rc" -eq 0 ] || fail "$* exits $rc without a fault: $(cat "$faults/err")"
 	$after 0
-	for kind in $kinds; do
-		count=$(awk -v call="${kind%:*}" '$NF == call { print $4 }' "$faults/counts")
+	mv "$faults/counts" "$faults/all"
+	for each in $kinds; do
+		count_of "${each%:*}" "$faults/all"
+		last=$count
 		at=1
-		while [ "$at" -le "${count:-0}" ]; do
+		while [ "$at" -le "$last" ]; do
 			$before
-			fault "${kind%:*}" "${kind#*:}" "$at" "$@" || break
+			fault "${each%:*}" "${each#*:}" "$at" "$@" || break
 			$after "$rc"
 			is_whole
-			at=$((at + 1))
+			at=$((at + step))
 		done
 	done
+	echo "$name: $((faults_made - made_before)) faults"
 }
 
 two_up() {

@@ -1,45 +1,57 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Sourced by the tests that make system calls fail, one after the other: try().
+# Sourced by the tests that make system calls fail, one after the other: try(), fault().
 # shellcheck shell=sh
 
 LC_ALL=C
-# It does not work under a tracer; leaks are looked for without one.
-ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0:exitcode=99:allocator_may_return_null=1
-UBSAN_OPTIONS=${UBSAN_OPTIONS:+$UBSAN_OPTIONS:}exitcode=99
-export LC_ALL ASAN_OPTIONS UBSAN_OPTIONS
-command -v strace >/dev/null || {
-	echo "strace is missing (apt-get install strace)"
-	exit 77
-}
-strace -qq -o /dev/null true 2>/dev/null || {
-	echo "strace may not trace here"
-	exit 77
-}
-faults=$(mktemp -d)
+# Trees are copied all the time: in memory, if programs may run there.
+faults=$(mktemp -d /dev/shm/faults.XXXXXX 2>/dev/null) || faults=$(mktemp -d)
 trap 'rm -rf "$faults"' EXIT
 trap 'exit 130' INT TERM HUP
+# The search for leaks makes a process, and so would count. What a sanitizer says goes to
+# files: a program that is started by another one keeps it from us otherwise.
+ASAN_OPTIONS=${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0:exitcode=99:allocator_may_return_null=1:log_path=$faults/sanitizer
+UBSAN_OPTIONS=${UBSAN_OPTIONS:+$UBSAN_OPTIONS:}halt_on_error=1:exitcode=99:log_path=$faults/sanitizer
+export LC_ALL ASAN_OPTIONS UBSAN_OPTIONS
+fault_src=${src:-${here:-$(dirname "$0")}}
+command -v "${CC:-cc}" >/dev/null || {
+	echo 'skipped: no C compiler for faultcall'
+	exit 77
+}
+"${CC:-cc}" -std=gnu11 -O1 -o "$faults/faultcall" "$fault_src/faultcall.c"
+[ -x "$faults/faultcall" ] || { # mounted noexec
+	mv "$faults" "${TMPDIR:-/tmp}"
+	faults=${TMPDIR:-/tmp}/${faults##*/}
+}
+"$faults/faultcall" none none 0 "$faults/call" true || {
+	echo 'skipped: this system does not let calls fail (seccomp_unotify)'
+	exit 77
+}
 faults_failed=0
 faults_made=0
+programs=
 
-# What is made to fail, and how. All kinds of calls that read or clean up with
-# PVE_GPU_TEST_LONG.
-kinds='write:ENOSPC rename:EIO fsync:EIO mkdir:ENOSPC clone:EAGAIN clone3:EAGAIN vfork:EAGAIN'
-[ -z "${PVE_GPU_TEST_LONG-}" ] ||
-	kinds="$kinds openat:EMFILE pread64:EIO read:EIO getdents64:EIO readlink:EIO unlink:EIO fchmod:EIO
-		flock:EINTR pipe2:EMFILE memfd_create:EMFILE rmdir:EIO newfstatat:EIO"
+# What is made to fail, and how. What reads or cleans up, too, with PVE_GPU_TEST_LONG.
+writing='write:ENOSPC sync:EIO rename:EIO link:EIO mkdir:ENOSPC spawn:EAGAIN truncate:ENOSPC'
+reading='open:EMFILE read:EIO readdir:EIO readlink:EIO stat:EIO unlink:EIO chmod:EIO fchmod:EIO
+	chown:EIO fchown:EIO flock:EINTR pipe:EMFILE memfd:EMFILE'
+kinds=$writing
+[ -z "${PVE_GPU_TEST_LONG-}" ] || kinds="$writing $reading"
 
 fault_fails() {
 	faults_failed=$((faults_failed + 1))
 	echo "FAIL: $label: $*" >&2
 	sed 's/^/  out: /' "$faults/out" | head -n 5 >&2
 	sed 's/^/  err: /' "$faults/err" | head -n 20 >&2
-	tail -n 1 "$faults/trace" | cut -c1-200 >&2
+	[ ! -s "$faults/call" ] || sed 's/^/  call: /' "$faults/call" >&2
 }
 
-# All below the root but what the kernel would hold; times are no difference.
+# All below $root, which the test sets, but what the kernel would hold; times are no difference.
 tree_of() {
 	(cd "$root" && find . ! -path './sys/*' ! -path './proc/*' -printf '%p %y %m %l\n' &&
-		find . -type f ! -path './sys/*' ! -path './proc/*' ! -name '*.lock' -exec sh -c '
+		find . -type f ! -path './sys/*' ! -path './proc/*' ! -name '*.lock' \
+			! -path '*/pve-gpu-utils/*' -exec cksum {} + &&
+		find . -type f ! -path './sys/*' ! -path './proc/*' ! -name '*.lock' \
+			-path '*/pve-gpu-utils/*' -exec sh -c '
 			for f; do
 				printf "%s " "$f"
 				sed "s/^#time .*/#time/; s/\t1[0-9]\{9\}$/\tsince/" "$f" | cksum
@@ -49,115 +61,153 @@ touch -d @1700000000 "$faults/stamp"
 is_touched() {
 	[ -n "$(find "$root" -newer "$faults/stamp" -print -quit)" ]
 }
-fresh_root() {
-	[ ! -e "$root" ] || is_touched || return 0
+fresh_root() { # TREE
 	rm -rf "$root"
 	cp -a "$1" "$root"
 }
 
 # No temporary file is left, and each file is as it was or as it is to be.
 whole() {
-	is_touched || return 0
 	tree_of >"$faults/now"
 	sort -u "$faults/start" "$faults/end" | comm -13 - "$faults/now" >"$faults/odd"
 	[ ! -s "$faults/odd" ] || fault_fails "left half-done: $(head -n 5 "$faults/odd")"
 }
 
-# One fault: CALL ERROR NUMBER COMMAND...; false when there was none any more.
+# how_many COMMAND...: how many calls of each kind it makes, in $faults/counts; $rc
+how_many() {
+	rc=0
+	# shellcheck disable=SC2086 # may be no word
+	"$faults/faultcall" $everyone none none 0 "$faults/counts" "$@" \
+		>"$faults/out" 2>"$faults/err" <"$input" || rc=$?
+	: >"$faults/call"
+}
+count_of() { # KIND FILE
+	while read -r what number; do
+		[ "$what" != "$1" ] || count=$number
+	done <"$2"
+}
+crashed() {
+	for said in "$faults"/sanitizer.*; do
+		[ -e "$said" ] || break
+		cat "$said" >>"$faults/err"
+		rm "$said"
+		return 0
+	done
+	[ "$rc" -ge 99 ] && [ "$rc" -ne "$ok" ]
+}
+
+# One fault: KIND ERROR NUMBER COMMAND...; false when there was none any more.
 fault() {
-	call=$1 error=$2 at=$3
+	kind=$1 error=$2 at=$3
 	shift 3
 	rc=0
-	timeout -k 5 60 strace -qq -o "$faults/trace" -e trace="$call" \
-		-e inject="$call:error=$error:when=$at" "$@" >"$faults/out" 2>"$faults/err" <"$input" || rc=$?
-	grep -q INJECTED "$faults/trace" || return 1
+	# shellcheck disable=SC2086 # may be no word
+	"$faults/faultcall" $everyone "$kind" "$error" "$at" "$faults/call" "$@" \
+		>"$faults/out" 2>"$faults/err" <"$input" || rc=$?
+	read -r _ _ path <"$faults/call" || return 1
 	faults_made=$((faults_made + 1))
-	label="$name, $call $at: $error"
-	made=$(grep INJECTED "$faults/trace")
-	if [ "$rc" -ge 99 ] || grep -qE 'Sanitizer|runtime error:' "$faults/err"; then
+	label="$name, $kind $at: $error"
+	if crashed; then
 		fault_fails "exited $rc"
 		return 0
 	fi
-	case $made in
+	case "$kind $path" in
 	# What was printed did not reach its reader.
-	'write(1,'*) [ "$rc" -eq 74 ] || fault_fails "exited $rc, and the output is lost" ;;
-	# Nobody can be told.
-	'write(2,'*) ;;
-	*)
-		case " $ok $also " in
+	"write $faults/out")
+		case $lost in
 		*" $rc "*) ;;
-		*)
-			case $call,$rc in
-			*,69 | *,7[1345]) ;;
-			# What cannot be read may count as wrong, or as not there.
-			[ognr]*,6[56] | [ognr]*,78) ;;
-			*) fault_fails "exited $rc" ;;
-			esac
-			;;
+		*) fault_fails "exited $rc, and the output is lost" ;;
 		esac
-		# What was to be kept is not: that is no success, unless the page says so.
-		[ "$rc" -ne "$ok" ] || [ -n "$lenient" ] || case $call in
-		write | rename | fsync | mkdir | clone*) fault_fails "exited $rc as if nothing had been" ;;
-		esac
-		case " $ok $also " in
-		*" $rc "*) ;;
-		*) [ -s "$faults/err" ] || fault_fails "exited $rc and said nothing" ;;
-		esac
+		[ -s "$faults/err" ] || fault_fails "the output is lost, and nothing is said"
+		return 0
 		;;
+	# Nobody can be told.
+	"write $faults/err") return 0 ;;
+	esac
+	case " $ok $also " in
+	*" $rc "*) ;;
+	*)
+		case $kind,$rc in
+		*,69 | *,7[1345]) ;;
+		# What cannot be read may count as wrong, or as not there.
+		open,6[56] | stat,6[56] | read*,6[56] | open,78 | stat,78 | read*,78) ;;
+		*) fault_fails "exited $rc" ;;
+		esac
+		[ -s "$faults/err" ] || fault_fails "exited $rc and said nothing"
+		;;
+	esac
+	# What was to be kept is not: that is no success, unless the page says so.
+	[ "$rc" -ne "$ok" ] || [ -n "$lenient" ] || case " $writing " in
+	*" $kind:"*) fault_fails "exited $rc as if nothing had been" ;;
 	esac
 	return 0
 }
 
 # try NAME RC TREE COMMAND...: it exits RC when all is well; TREE is what $root holds before.
-# also: other exit codes for a fault; lenient: faults that the program may get over.
-# input: its standard input. All three are void after it.
+# also: other exit codes for a fault; lenient: faults that the program may get over;
+# everyone=-a: the calls of what it starts, too; input: its standard input; step: take
+# every so many-th only. All are void after it.
 try() {
 	name=$1 ok=$2 from=$3
 	shift 3
 	input=${input:-/dev/null}
 	also=${also-}
 	lenient=${lenient-}
+	everyone=${everyone-}
+	lost=${lost:- 74 }
 	label=$name
-	: >"$faults/trace"
+	made_before=$faults_made
+	programs="$programs ${1##*/}"
 	find "$from" -exec touch -h -d @1600000000 {} +
 	rm -rf "$root"
 	fresh_root "$from"
 	tree_of >"$faults/start"
-	rc=0
-	strace -qq -c -o "$faults/counts" "$@" >"$faults/out" 2>"$faults/err" <"$input" || rc=$?
+	how_many "$1" --version
+	mv "$faults/counts" "$faults/loading"
+	how_many "$@"
 	[ "$rc" -eq "$ok" ] || fault_fails "exited $rc, not $ok, without a fault"
 	tree_of >"$faults/end"
 	changes=
-	cmp -s "$faults/start" "$faults/end" || changes=1
-	for kind in $kinds; do
-		call=${kind%:*}
-		count=$(awk -v call="$call" '$NF == call { print $4 }' "$faults/counts")
-		at=1
+	! is_touched || changes=1
+	fresh_root "$from"
+	for each in $kinds; do
+		count_of "${each%:*}" "$faults/counts"
+		last=$count
 		# Before main() it is the loader's or the sanitizer's.
-		case $call in
-		openat | read | pread64 | newfstatat | readlink)
-			at=$(strace -qq -e trace="$call" "$1" --version 2>&1 >/dev/null | grep -c "^$call(") || :
-			at=$((at + 1))
+		at=1
+		case " $writing " in
+		*" $each "*) ;;
+		*)
+			count_of "${each%:*}" "$faults/loading"
+			[ -n "$everyone" ] || at=$((count + 1))
 			;;
 		esac
-		while [ "$at" -le "${count:-0}" ]; do
-			fresh_root "$from"
-			fault "$call" "${kind#*:}" "$at" "$@" || break
-			whole
-			at=$((at + 1))
+		while [ "$at" -le "$last" ]; do
+			fault "${each%:*}" "${each#*:}" "$at" "$@" || break
+			at=$((at + ${step:-1}))
+			# What changes nothing is looked at now and then.
+			[ -n "$changes" ] || [ "$at" -gt "$last" ] || [ $((at % 50)) -eq 0 ] || continue
+			! is_touched || {
+				whole
+				fresh_root "$from"
+			}
 		done
 	done
+	echo "$name: $((faults_made - made_before)) faults"
 	# It leaves nothing behind that is in the way of the next run.
 	if [ -n "$changes" ]; then
 		rc=0
 		"$@" >"$faults/out" 2>"$faults/err" <"$input" || rc=$?
 		label="$name after all of these"
-		: >"$faults/trace"
+		: >"$faults/call"
 		[ "$rc" -eq "$ok" ] || fault_fails "exited $rc, not $ok"
 	fi
 	also=
 	lenient=
 	input=
+	everyone=
+	lost=
+	step=
 }
 
 faults_end() {
