@@ -202,6 +202,29 @@ rc=0
 [ "$rc" -eq 1 ] || fail "exit code $rc"
 has '  fail  mdev-ls failed (exit code 71)' 'out of luck'
 
+fault "a signal while a program hangs"
+# shellcheck disable=SC2016 # for the other shell
+printf '#!/bin/sh\necho $$ >"$PVE_GPU_ROOT/hangs"\nexec sleep 100\n' >"$dir/broken/mdev-ls"
+mkdir "$dir/tmp"
+TMPDIR=$dir/tmp "$dir/broken/gpu-doctor" -R "$r" >"$dir/out" 2>&1 &
+pid=$!
+for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+	[ ! -s "$r/hangs" ] || break
+	sleep 1
+done
+begin=$(date +%s)
+kill -TERM "$pid"
+rc=0
+wait "$pid" || rc=$?
+[ "$rc" -eq 130 ] || fail "exit code $rc"
+[ $(($(date +%s) - begin)) -le 20 ] || fail "it was waited for"
+[ -z "$(ls "$dir/tmp")" ] || fail "left behind: $(ls "$dir/tmp")"
+for _ in 1 2 3 4 5; do
+	kill -0 "$(cat "$r/hangs")" 2>/dev/null || break
+	sleep 1
+done
+! kill -0 "$(cat "$r/hangs")" 2>/dev/null || fail "the program goes on"
+
 # No Proxmox VE, and nothing at all.
 fault "plain Debian"
 rm -rf "$pve"

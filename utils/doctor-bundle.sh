@@ -21,6 +21,7 @@ redact=$self/doctor-redact
 [ -x "$redact" ] || redact=@pkglibexecdir@/doctor-redact
 new=''
 trap '[ -z "$new" ] || rm -f "$new"' EXIT
+trap 'exit 130' INT TERM HUP
 
 # --- whose names are to go -----------------------------------------------------
 
@@ -76,7 +77,7 @@ run() {
 	shift
 	for place in "$self" @sbindir@ /usr/bin; do
 		[ -x "$place/$program" ] || continue
-		timeout -k 5 60 "$place/$program" "$@" 2>&1 </dev/null | head -n 2000 || :
+		timeout --foreground -k 5 60 "$place/$program" "$@" 2>&1 </dev/null | head -n 2000 || :
 		return
 	done
 	echo "not installed"

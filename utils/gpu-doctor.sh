@@ -67,7 +67,11 @@ ask() {
 	shift 3
 	rc=0
 	path=$(tool "$program") || exit "$EX_OSERR"
-	timeout -k 5 120 "$path" "$@" >"$dir/$name" 2>"$dir/$name.err" </dev/null || rc=$?
+	# Waited for, so that a signal ends us at once and not after it.
+	timeout -k 5 120 "$path" "$@" >"$dir/$name" 2>"$dir/$name.err" </dev/null &
+	job=$!
+	wait "$job" || rc=$?
+	job=''
 	case $rc in
 	0 | 1 | 65 | 66 | 69) ;;
 	124 | 137) found "$section" fail "$program gave no answer in 120 s" - "$program $*" ;;
@@ -316,7 +320,8 @@ PVE_GPU_ROOT=$root
 export PVE_GPU_ROOT
 
 dir=$(mktemp -d) || die "$EX_OSERR" "no temporary directory"
-trap 'rm -rf "$dir"' EXIT
+job=''
+trap '[ -z "$job" ] || kill "$job" || :; rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM HUP
 : >"$dir/findings"
 for name in qemu lxc status plan; do
