@@ -20,7 +20,8 @@ is_safe() {
 		say "$1: not owned by root: left out"
 		return 1
 	fi
-	if [ -n "$(/usr/bin/find -L "$1" -maxdepth 0 -perm /022 2>/dev/null)" ]; then
+	open=$(/usr/bin/find -L "$1" -maxdepth 0 -perm /022 2>/dev/null) || open=unknown
+	if [ -n "$open" ]; then
 		say "$1: group or others may write to it: left out (chmod go-w)"
 		return 1
 	fi
