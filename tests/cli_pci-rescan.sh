@@ -4,34 +4,20 @@
 # from -n; guards, exit codes, the state file and the put-back are real. The moves
 # themselves are tests/lab's. Config space is bytes, so the host is built here.
 set -eu
-dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
-root=$dir/root
+# shellcheck source-path=SCRIPTDIR source=expect.sh
+. "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 PVE_GPU_ROOT=$root
 export PVE_GPU_ROOT
 state=$root/run/pve-gpu-utils/rescan
-failed=0
 
-fail() { echo "FAIL: $*" >&2; failed=1; }
+# shellcheck source=rescan-host.sh
+. "$src/rescan-host.sh"
 
-# shellcheck source-path=SCRIPTDIR source=rescan-host.sh
-. "${TEST_SRC:-$(dirname "$0")}/rescan-host.sh"
-
-# expect RC COMMAND...: stdout to $dir/out, stderr to $dir/err.
-expect() {
-	want=$1
-	shift
-	rc=0
-	"$@" >"$dir/out" 2>"$dir/err" || rc=$?
-	[ "$rc" -eq "$want" ] || { fail "$* exited $rc, not $want"; cat "$dir/out" "$dir/err" >&2; }
-}
-says() { grep -qF -- "$1" "$dir/err" || { fail "not said: $1"; cat "$dir/err" >&2; }; }
-silent() { [ ! -s "$dir/err" ] || { fail "said something"; cat "$dir/err" >&2; }; }
 shows() { grep -qE -- "$1" "$dir/out" || { fail "not shown: $1"; cat "$dir/out" >&2; }; }
-prints() {
-	sed "s,$root,,g" "$dir/out" >"$dir/plain"
-	cat >"$dir/want"
-	diff -u "$dir/want" "$dir/plain" >&2 || fail "$1"
+# Without the root in its paths; on stdin.
+prints_here() {
+	sed -i "s,$root,,g" "$dir/out"
+	prints - "$1"
 }
 sum() { find "$root" -type f ! -name rescan.lock -exec cksum {} + | sort; }
 unchanged() {
@@ -58,6 +44,9 @@ says "ffff:ff:1f.7: no such function"
 expect 69 pci-rescan 00:01.0
 says "0000:00:01.0: a bridge"
 unchanged "wrong use"
+expect 73 pci-rescan -R "$dir/slip" 01:00.0
+says "$dir/slip/run/pve-gpu-utils: No such file or directory"
+[ ! -e "$dir/slip" ] || fail "a root was made"
 expect 0 pci-rescan --help
 for option in --root --force --first --for --json --last --methods --dry-run --only --quiet --timeout --verbose; do
 	shows "$option"
@@ -67,7 +56,7 @@ done
 # GPU and audio in one slot: removed both, the override first, autoprobe last.
 expect 0 pci-rescan -n 01:00.0
 silent
-prints "slot" <<END
+prints_here "slot" <<END
 # wake
 echo 0 > /sys/bus/pci/devices/0000:00:01.0/d3cold_allowed
 echo on > /sys/bus/pci/devices/0000:00:01.0/power/control
@@ -88,16 +77,16 @@ echo 0000:01:00.1 > /sys/bus/pci/drivers/vfio-pci/bind
 echo 1 > /sys/bus/pci/drivers_autoprobe
 END
 unchanged "-n"
-cp "$dir/plain" "$dir/slot"
+cp "$dir/out" "$dir/slot"
 # The slot mate named, or both: the same.
 expect 0 pci-rescan -n 0000:01:00.1 00000000:01:00.0
-prints "both of a slot" <"$dir/slot"
+prints_here "both of a slot" <"$dir/slot"
 
 # A card with a switch goes as a whole, ports with their driver.
 expect 0 pci-rescan -n 04:00.0
 grep -E '^#|/remove|/rescan|/bind|autoprobe' "$dir/out" >"$dir/some"
 mv "$dir/some" "$dir/out"
-prints "card" <<END
+prints_here "card" <<END
 # wake
 # card
 echo 0 > /sys/bus/pci/drivers_autoprobe
@@ -123,7 +112,7 @@ expect 0 pci-rescan -n 01:00.0 04:00.0
 expect 0 pci-rescan -n 06:00.0
 grep -E '^#|reset|remove' "$dir/out" >"$dir/some"
 mv "$dir/some" "$dir/out"
-prints "own" <<END
+prints_here "own" <<END
 # wake
 # own
 echo default > /sys/bus/pci/devices/0000:06:00.0/reset_method
