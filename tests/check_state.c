@@ -240,14 +240,21 @@ END_TEST
 
 START_TEST(journal_damaged)
 {
+	_cleanup_free_ char *journal = state_journal_path(), *bad = NULL;
+	const struct state_file none = { 0 };
 	char *first, *second;
 
 	testroot_file(JOURNAL, JHEAD "qemu/100\trunn");
 	add("qemu/101", "vzdump", -EBADMSG);
 	ck_assert_int_eq(state_journal_remove("qemu/100", NULL), -EBADMSG);
-	ck_assert_int_eq(state_journal_set_aside(&first), 0);
+	ck_assert_int_eq(state_journal_set_aside(&none, &first), 0);
+	ck_assert_int_lt(access(journal, F_OK), 0);
 	testroot_file(JOURNAL, "x");
-	ck_assert_int_eq(state_journal_set_aside(&second), 0);
+	/* broken off after the first of its steps: it goes on from there */
+	bad = xasprintf("%s.bad2", journal);
+	ck_assert_int_eq(link(journal, bad), 0);
+	ck_assert_int_eq(state_journal_set_aside(&none, &second), 0);
+	ck_assert_str_eq(second, bad);
 	ck_assert_str_ne(first, second);
 	ck_assert_int_eq(access(first, F_OK), 0);
 	ck_assert_int_eq(access(second, F_OK), 0);

@@ -108,6 +108,14 @@ says "qm start 102"
 grep -q '^qemu/102' "$journal.bad" || fail "the damaged journal is not kept"
 must_be_journaled qemu/101
 
+fresh "a journal that lost the name of its boot"
+vm 101
+mkdir -m 700 /var/lib/pve-gpu-utils
+printf '#job 5 5\nqemu/100\tstopped\t7\tpve1\t7\tbackup\t1\n#end 1\n' >"$journal"
+expect 0 vm-state-save --journal 101 vzdump
+must_be_journaled qemu/101
+grep -q '^qemu/100	stopped	-	pve1	-	backup	1$' "$journal" || fail "who is being backed up is lost"
+
 fresh "disk full"
 vm 101
 up qemu/101

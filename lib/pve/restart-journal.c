@@ -90,19 +90,33 @@ static void tell_down(const struct state_file *begin)
 		say("ran when the job began, not now: %s; unless that is wanted: %s", names, commands);
 }
 
+/* Of which boot the numbers in it are is not known, so they mean nothing. */
+static int forget_processes(struct state_file *f)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		f->entries[i].pid = 0;
+		f->entries[i].start_time = 0;
+	}
+	f->job_pid = 0;
+	f->job_start = 0;
+	return state_stamp(f);
+}
+
 /* Put the believed entries where the next reader finds them. */
 static void mend(struct state_file *f, const struct state_file *begin, char **aside)
 {
 	_cleanup_free_ char *path = state_journal_path();
-	int rc = state_journal_set_aside(aside);
+	int rc = 0;
 
 	f->journal = true;
 	if (!f->boot_id[0])
 		memcpy(f->boot_id, begin->boot_id, sizeof(f->boot_id));
 	if (!f->node && begin->node)
 		f->node = xstrdup(begin->node);
-	if (rc == 0 && f->n)
-		rc = state_write(path, f);
+	if (f->n && !f->boot_id[0])
+		rc = forget_processes(f);
+	if (rc == 0)
+		rc = state_journal_set_aside(f, aside);
 	if (rc < 0) {
 		errno = -rc;
 		say_errno("%s", path);

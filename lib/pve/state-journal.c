@@ -145,20 +145,33 @@ int state_journal_remove(const char *name, const char *reason)
 	return kept ? state_write(path, &f) : remove_file(path);
 }
 
-int state_journal_set_aside(char **to)
+static bool is_same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return lstat(a, &x) == 0 && lstat(b, &y) == 0 && x.st_dev == y.st_dev
+	       && x.st_ino == y.st_ino;
+}
+
+int state_journal_set_aside(const struct state_file *believed, char **to)
 {
 	_cleanup_free_ char *path = state_journal_path();
 	_cleanup_close_ int lock = state_lock();
+	int i;
 
 	*to = NULL;
 	if (lock < 0)
 		return lock;
-	for (int i = 1; i < BAD_NAMES; i++) {
+	for (i = 1; i < BAD_NAMES; i++) {
 		free(*to);
 		*to = i == 1 ? xasprintf("%s.bad", path) : xasprintf("%s.bad%d", path, i);
-		if (access(*to, F_OK) == 0)
-			continue;
-		return rename(path, *to) < 0 ? -errno : 0;
+		/* the same file: somebody was broken off here before */
+		if (link(path, *to) == 0 || (errno == EEXIST && is_same_file(path, *to)))
+			break;
+		if (errno != EEXIST)
+			return -errno;
 	}
-	return -EEXIST;
+	if (i == BAD_NAMES)
+		return -EEXIST;
+	return believed->n ? state_write(path, believed) : remove_file(path);
 }

@@ -93,10 +93,11 @@ int state_journal_add(const struct state_entry *e);
  */
 int state_journal_remove(const char *name, const char *reason);
 /*
- * Move a damaged journal to journal.bad (.bad2, … when taken). *to: allocated. 0 or
- * -errno.
+ * Keep a damaged journal as journal.bad (.bad2, … when taken) and put what is believed of
+ * it, which may be nothing, in its place. Killed in between, the damaged one is still there.
+ * *to: allocated, where it is kept. 0 or -errno.
  */
-int state_journal_set_aside(char **to);
+int state_journal_set_aside(const struct state_file *believed, char **to);
 
 /*
  * The vzdump worker that runs now: pid and start time out of the UPID in /run/vzdump.pid.
