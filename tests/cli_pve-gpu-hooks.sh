@@ -91,6 +91,14 @@ hooks 0 enable
 [ -L "$conf" ] || fail "link replaced"
 [ "$(in_force)" = "$stub" ] || fail "link: not enabled"
 
+# but not one that leads out of the root
+fresh
+printf 'mode: stop\n' >"$dir/outside"
+ln -s "$dir/outside" "$conf"
+hooks 71 enable
+said 'leads out of'
+[ "$(cat "$dir/outside")" = 'mode: stop' ] || fail "a file outside of the root changed"
+
 # Another script: refused by default, with nothing written
 fresh
 printf 'script: /usr/local/bin/former\n' >"$conf"

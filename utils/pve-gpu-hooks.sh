@@ -70,10 +70,8 @@ script_in_force() {
 
 # The one that was in force before enable.
 former_script() {
-	{
-		sed -n "s/^${kept}[[:space:]]*script:[[:space:]]*//p" "$conf" 2>/dev/null ||
-			:
-	} | tail -n 1 | sed 's/[[:space:]]*$//'
+	{ sed -n "s/^${kept}[[:space:]]*script:[[:space:]]*//p" "$conf" 2>/dev/null || :; } |
+		tail -n 1 | sed 's/[[:space:]]*$//'
 }
 
 ends_with_newline() {
@@ -169,9 +167,7 @@ report_others() {
 
 unit_do() {
 	command -v systemctl >/dev/null 2>&1 || return 0
-	if [ -n "$root" ]; then
-		set -- --root="$root" "$@"
-	fi
+	[ -z "$root" ] || set -- --root="$root" "$@"
 	systemctl --quiet "$@" "$unit" 2>/dev/null ||
 		say "warning: systemctl $* $unit failed: after a power loss during a backup, guests have to be started by hand"
 }
@@ -381,7 +377,11 @@ disable | enable)
 	[ -n "$root" ] || [ "$(id -u)" -eq 0 ] || die "$EX_NOPERM" "$command needs root"
 	# A link is kept: the file behind it is changed.
 	conf=$root/etc/vzdump.conf
-	[ ! -L "$conf" ] || conf=$(readlink -f "$conf")
+	if [ -L "$conf" ]; then
+		conf=$(readlink -f "$conf")
+		[ "${conf#"${root:+$(readlink -f "$root")}/"}" != "$conf" ] ||
+			die "$EX_OSERR" "$root/etc/vzdump.conf is a link that leads out of $root"
+	fi
 	[ ! -e "$conf" ] || [ -f "$conf" ] || die "$EX_OSERR" "$conf is no file"
 	state=$root/var/lib/pve-gpu-utils
 	chained=$root/etc/pve-gpu-utils/vzdump.d/90-chained
