@@ -79,7 +79,10 @@ restore() {
 	"$criu" restore --images-dir "$dir" --libdir "$dir" --restore-detached --pidfile "$dir/restored.pid" "$@" ||
 		die "CRIU could not restore the job (see its log in $dir)"
 	pid=$(cat "$dir/restored.pid")
-	if "$ckpt" resume --record "$dir/cuda-ckpt.record" ${GPU_MAP:+--gpu-map "$GPU_MAP"} --tree "$pid"; then
+	# Images that were made in another way have none.
+	record=$dir/cuda-ckpt.record
+	[ -e "$record" ] || record=
+	if "$ckpt" resume ${record:+--record "$record"} ${GPU_MAP:+--gpu-map "$GPU_MAP"} --tree "$pid"; then
 		echo "$pid"
 		return
 	fi

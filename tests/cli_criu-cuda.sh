@@ -14,6 +14,7 @@ cat >"$dir/cuda-ckpt" <<'CKPT'
 echo "cuda-ckpt $*" >>"$LOG"
 [ ! -e "$FAKE/slow-$1" ] || { : >"$FAKE/inside"; sleep 1; }
 [ ! -e "$FAKE/fail-$1" ] || exit 69
+[ "$1 ${2-}" != 'suspend --record' ] || : >"$3"
 CKPT
 cat >"$dir/criu" <<'CRIU'
 #!/bin/sh
@@ -82,6 +83,11 @@ logged restore <<'WANT'
 criu restore --images-dir IMAGES --libdir IMAGES --restore-detached --pidfile IMAGES/restored.pid --shell-job
 cuda-ckpt resume --record IMAGES/cuda-ckpt.record --tree PID
 WANT
+kill "$pid" "$(cat "$dir/child")" 2>/dev/null || :
+rm "$dir/images/cuda-ckpt.record"
+run 0 restore "$dir/images"
+pid=$(cat "$dir/pid")
+[ "$(tail -n 1 "$dir/log")" = "cuda-ckpt resume --tree $pid" ] || fail "images without a record: $(tail -n 1 "$dir/log")"
 kill "$pid" "$(cat "$dir/child")" 2>/dev/null || :
 
 fresh
