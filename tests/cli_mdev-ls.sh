@@ -42,9 +42,12 @@ prints '' 'a VF without a type'
 expect 66 mdev-ls -R "$root" -p 99:00.0
 says 'no such parent: 0000:99:00.0'
 expect 69 mdev-ls -R "$root" -p 03:00.0
-says "0000:03:00.0 offers no vGPUs; see 'mdev-ls --check'"
+says "0000:03:00.0 offers no vGPUs; see 'mdev-ls --check -p 0000:03:00.0'"
 expect 64 mdev-ls -R "$root" -p ../x
 says 'not the name of a device'
+expect 64 mdev-ls -R "$root" --check -p a/b
+says 'not the name of a device'
+prints '' '--check of no name'
 
 # Types.
 expect 0 mdev-ls -R "$root" -H --types

@@ -65,7 +65,7 @@ static int say_no_parent(const char *text)
 		say("no such parent: %s", name);
 		return EX_NOINPUT;
 	}
-	say("%s offers no vGPUs; see 'mdev-ls --check'", name);
+	say("%s offers no vGPUs; see 'mdev-ls --check -p %s'", name, name);
 	return EX_UNAVAILABLE;
 }
 
@@ -94,8 +94,10 @@ static int read_host(struct view *view, const struct opts *opts)
 		return EX_OK;
 	view->only = parentname_parse(opts->parent);
 	view->parent = vgpus_find_parent(&view->v, opts->parent, &view->vf);
-	return view->parent < 0 && opts->mode != MODE_CHECK ? say_no_parent(opts->parent)
-							    : EX_OK;
+	/* The check says itself why a card has no vGPUs. */
+	if (view->parent >= 0 || (view->only && opts->mode == MODE_CHECK))
+		return EX_OK;
+	return say_no_parent(opts->parent);
 }
 
 static int run(const struct opts *opts, struct view *view, char *const operands[])
