@@ -126,6 +126,11 @@ START_TEST(folders)
 	path = xasprintf("%s/file/sub", testroot);
 	ck_assert_int_eq(atomicfile_mkdir(path), -ENOTDIR);
 	free(path);
+	path = xasprintf("%s/none/run/x", testroot);
+	root_set("/nonexistent/none");
+	ck_assert_int_eq(atomicfile_mkdir(path), -ENOENT);
+	root_set(testroot);
+	free(path);
 }
 END_TEST
 

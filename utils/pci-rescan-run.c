@@ -7,6 +7,7 @@
 
 #include "base/cleanup.h"
 #include "base/msg.h"
+#include "base/root.h"
 #include "base/sysfs.h"
 #include "base/xalloc.h"
 #include "pci-rescan.h"
@@ -83,6 +84,7 @@ void run_ladder_done(struct run *r, struct ladder *l)
 
 int run_lock(struct run *r)
 {
+	_cleanup_free_ char *path = NULL;
 	pid_t holder;
 
 	if (sysfs_dry_run)
@@ -97,8 +99,9 @@ int run_lock(struct run *r)
 		    (int)holder);
 		return EX_TEMPFAIL;
 	}
+	path = root_path("/run/pve-gpu-utils");
 	errno = -r->lock;
-	say_errno("/run/pve-gpu-utils");
+	say_errno("%s", path);
 	return EX_CANTCREAT;
 }
 

@@ -208,8 +208,10 @@ static int do_change(const struct opts *o, bool undo)
 		say("another vfio-setup is at work, or a command that one began");
 		code = EX_TEMPFAIL;
 	} else if (lock < 0) {
+		_cleanup_free_ char *path = root_path(MANIFEST_DIR);
+
 		errno = -lock;
-		say_errno(MANIFEST_DIR);
+		say_errno("%s", path);
 		code = setupreport_exit(lock);
 	} else {
 		hostcmd_keep(lock);

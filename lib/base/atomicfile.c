@@ -8,6 +8,7 @@
 
 #include "base/atomicfile.h"
 #include "base/cleanup.h"
+#include "base/root.h"
 #include "base/xalloc.h"
 
 /* Folder of path: "a/b" is "a", "/b" is "/", "b" is ".". Allocated. */
@@ -116,6 +117,9 @@ int atomicfile_mkdir(const char *path)
 	struct stat st;
 	int rc;
 
+	/* A root that is not there is a slip, not a system to be begun. */
+	if (!root_is_host() && stat(root_dir(), &st) < 0)
+		return -errno;
 	while (len > 1 && part[len - 1] == '/')
 		part[--len] = '\0';
 	for (char *slash = strchr(part + 1, '/'); slash; slash = strchr(slash + 1, '/')) {

@@ -17,7 +17,8 @@
 int atomicfile_write(const char *path, const void *data, size_t len, mode_t mode);
 
 /*
- * mkdir -p with mode 0700 for the last part; 0 or -errno (-ENOTDIR for a link or a file).
+ * mkdir -p with mode 0700 for the last part, but never of root_dir() itself.
+ * 0 or -errno (-ENOTDIR for a link or a file).
  */
 int atomicfile_mkdir(const char *path);
 
