@@ -112,7 +112,8 @@ static int check_groups(const struct cudaunit *u, bool force)
 		cgroupfs_limits_free(limits, n);
 	}
 	for (size_t i = 0; i < needs.n; i++) {
-		_cleanup_free_ char *where = xasprintf("memory limit of %s", needs.list[i].group);
+		_cleanup_free_ char *where =
+			xasprintf("memory limit of %s", needs.list[i].group);
 		int one = compare(where, needs.list[i].room, needs.list[i].need,
 				  "raise the limit", force);
 
@@ -154,7 +155,8 @@ static int read_needs(const struct ckpt_opts *o, const struct ckpt_procs *procs,
 
 	for (size_t i = 0; i < u->n; i++) {
 		struct cudaunit_member *m = &u->members[i];
-		_cleanup_free_ char *path = vramrecord_path(m->pid, ckpt_start_of(procs, m->pid));
+		_cleanup_free_ char *path =
+			vramrecord_path(m->pid, ckpt_start_of(procs, m->pid));
 		struct vramrecord one;
 
 		if (m->state != CUDA_CHECKPOINTED || vramrecord_read(path, &one) < 0)

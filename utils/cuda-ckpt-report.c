@@ -63,7 +63,8 @@ static void show(enum cudaunit_stage stage, int64_t ms)
 			moved += difference(m->rss, m->rss_start);
 		all += m->vram == UINT64_MAX ? 0 : m->vram;
 	}
-	fprintf(stderr, "\r\033[K%s: %zu of %zu processes", cudaunit_stage_word(stage), done, asked);
+	fprintf(stderr, "\r\033[K%s: %zu of %zu processes", cudaunit_stage_word(stage),
+		done, asked);
 	if (is_copy(stage) && all)
 		fprintf(stderr, ", %s of %s", ckpt_gib(moved, have), ckpt_gib(all, want));
 	else if (is_copy(stage))
@@ -112,16 +113,16 @@ void ckpt_report(struct record_writer *w, const struct cudaunit *u)
 		char pid[16], seconds[32], bytes[32], word[32];
 
 		snprintf(pid, sizeof(pid), "%d", (int)m->pid);
-		for (int k = 0; k < CUDAUNIT_STAGES; k++) {
+		for (enum cudaunit_stage k = 0; k < CUDAUNIT_STAGES; k++) {
 			uint64_t n = m->vram == UINT64_MAX ? m->stage[k].bytes : m->vram;
 
 			if (!m->stage[k].done)
 				continue;
-			snprintf(seconds, sizeof(seconds), "%.6f", (double)m->stage[k].ns / 1e9);
+			snprintf(seconds, sizeof(seconds), "%.6f",
+				 (double)m->stage[k].ns / 1e9);
 			snprintf(bytes, sizeof(bytes), "%" PRIu64, n);
-			record_put(w, (const char *const[]){ pid,
-				   cudaunit_stage_word((enum cudaunit_stage)k), seconds,
-				   is_copy((enum cudaunit_stage)k) && n ? bytes : NULL, "ok" });
+			record_put(w, (const char *const[]){ pid, cudaunit_stage_word(k),
+				   seconds, is_copy(k) && n ? bytes : NULL, "ok" });
 		}
 		if (m->failure.error)
 			record_put(w, (const char *const[]){ pid,

@@ -87,7 +87,8 @@ static int read_files(struct cudasigns *s)
 		return -errno;
 	while ((entry = readdir(dir))) {
 		char target[TARGET_MAX];
-		ssize_t len = readlinkat(dirfd(dir), entry->d_name, target, sizeof(target) - 1);
+		ssize_t len = readlinkat(dirfd(dir), entry->d_name, target,
+					 sizeof(target) - 1);
 
 		if (len < 0)
 			continue;

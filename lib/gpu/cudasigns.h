@@ -21,7 +21,7 @@ enum cudasigns_bit {
 struct cudasigns {
 	pid_t pid;
 	unsigned bits;		/* enum cudasigns_bit */
-	char **nodes;		/* owned, sorted, each once: /dev/nvidia* that are open or mapped */
+	char **nodes;		/* owned, sorted, each once: /dev/nvidia*, open or mapped */
 	size_t n_nodes;
 };
 

@@ -259,7 +259,7 @@ void cudaunit_done(struct cudaunit *u)
 		struct cudaunit_member *m = &u->members[i];
 
 		hung |= m->hung && m->at == CUDAUNIT_RESTORE;
-		/* A restorer that hangs with one of them is to leave the others alone for good. */
+		/* A restorer that hangs with one is to leave the others alone for good. */
 		if (!m->hung && u->restorer.sock >= 0)
 			cudaworker_ask(&u->restorer, CUDAWORKER_KEEP, m->slot);
 		cudaworker_close(&m->worker, !m->hung || m->at == CUDAUNIT_RESTORE);
