@@ -2,9 +2,7 @@
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-#include "base/root.h"
 #include "base/xalloc.h"
 #include "gpu/cgroup.h"
 #include "gpu/gpuproc.h"
@@ -77,26 +75,15 @@ struct search {
 	size_t n, room;
 };
 
-/*
- * In a root or mount namespace of one's own anybody can open a plain file of a node's
- * name. Other roots than the host's, made of text, have no nodes.
- */
-static bool is_device(const struct procfd *file)
-{
-	struct stat st;
-
-	return !root_is_host() ||
-	       (fstatat(file->dir, file->name, &st, 0) == 0 && S_ISCHR(st.st_mode));
-}
-
 static void see_file(const struct procfd *file, void *arg)
 {
 	struct search *s = arg;
 	struct gpuproc *p = s->n ? &s->procs[s->n - 1] : NULL;
+	dev_t number;
 
 	if (!gpunode_is_gpu_path(file->target) && !is_row(s->nodes, file->target))
 		return;
-	if (!is_device(file))
+	if (!procfd_is_node(file, &number))
 		return;
 	if (!p || p->pid != file->pid) {
 		s->procs = xgrow(s->procs, s->n, &s->room, sizeof(*s->procs));

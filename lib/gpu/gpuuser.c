@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "base/cleanup.h"
@@ -203,39 +201,20 @@ static bool named_function(const struct procfd *file, struct pciaddr *addr)
 	return slash && pciaddr_parse(slash + 1, addr);
 }
 
-/*
- * In a root or mount namespace of one's own anybody can open a plain file of a node's
- * name. Other roots than the host's, made of text, have no nodes.
- */
-static bool is_believed(dev_t number)
-{
-	return number || !root_is_host();
-}
-
 static bool is_node(const struct node *node, const struct procfd *file, dev_t number)
 {
 	if (node->number)
 		return node->number == number;
-	return is_believed(number) && strcmp(node->path, file->target) == 0;
-}
-
-/* Number of an open character device; 0: it is none. A file server is not asked. */
-static dev_t number_of(const struct procfd *file)
-{
-	struct statx st;
-
-	if (statx(file->dir, file->name, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0 ||
-	    !S_ISCHR(st.stx_mode))
-		return 0;
-	return makedev(st.stx_rdev_major, st.stx_rdev_minor);
+	return strcmp(node->path, file->target) == 0;
 }
 
 static void see_node(struct search *s, const struct procfd *file)
 {
-	/* By its number, since a container may name it otherwise. */
-	dev_t number = root_is_host() ? number_of(file) : 0;
+	dev_t number;		/* by which it is known: a container may name it otherwise */
 
-	if (is_believed(number) && strncmp(file->target, "/dev/vfio/", 10) == 0 &&
+	if (!procfd_is_node(file, &number))
+		return;
+	if (strncmp(file->target, "/dev/vfio/", 10) == 0 &&
 	    strcmp(file->target, "/dev/vfio/vfio") != 0)
 		s->has_vfio = true;
 	for (size_t i = 0; i < s->n_nodes; i++)

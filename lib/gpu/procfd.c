@@ -3,6 +3,8 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include "base/cleanup.h"
 #include "base/root.h"
@@ -59,6 +61,20 @@ int procfd_walk(void (*see)(const struct procfd *file, void *arg), void *arg)
 		if (strspn(entry->d_name, "0123456789") == strlen(entry->d_name))
 			walk_process(dirfd(dir), entry->d_name, see, arg);
 	return 0;
+}
+
+bool procfd_is_node(const struct procfd *file, dev_t *number)
+{
+	struct statx st;
+
+	*number = 0;
+	if (!root_is_host())
+		return true;
+	if (statx(file->dir, file->name, AT_STATX_DONT_SYNC, STATX_TYPE, &st) < 0 ||
+	    !S_ISCHR(st.stx_mode))
+		return false;
+	*number = makedev(st.stx_rdev_major, st.stx_rdev_minor);
+	return true;
 }
 
 int procfd_each_process(void (*see)(pid_t pid, void *arg), void *arg)

@@ -3,6 +3,7 @@
 #ifndef GPU_PROCFD_H
 #define GPU_PROCFD_H
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 struct procfd {			/* one open file; valid during the call */
@@ -19,6 +20,14 @@ struct procfd {			/* one open file; valid during the call */
  * 0 or -errno.
  */
 int procfd_walk(void (*see)(const struct procfd *file, void *arg), void *arg);
+
+/*
+ * May the file be a device's node? On the host only a character device: in a root or mount
+ * namespace of one's own anybody can open a plain file of a node's name. A file server is
+ * not asked: it need never answer. Other roots, made of text, have no devices: any may be.
+ * number: of the device; 0 on another root.
+ */
+bool procfd_is_node(const struct procfd *file, dev_t *number);
 
 /* Every process but this one. 0 or -errno. */
 int procfd_each_process(void (*see)(pid_t pid, void *arg), void *arg);

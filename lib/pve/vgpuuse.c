@@ -117,6 +117,7 @@ static void see_file(const struct procfd *file, void *arg)
 {
 	struct search *s = arg;
 	const char *node;
+	dev_t number;
 
 	if (file->pid != s->pid) {
 		end_process(s);
@@ -133,7 +134,7 @@ static void see_file(const struct procfd *file, void *arg)
 	if (!node)
 		return;
 	node += strlen("/dev/vfio/");
-	if (strcmp(node, "vfio") == 0)
+	if (strcmp(node, "vfio") == 0 || !procfd_is_node(file, &number))
 		return;
 	s->has_vfio = true;
 	for (size_t i = 0; i < s->v->n_instances; i++)
