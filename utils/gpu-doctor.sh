@@ -7,8 +7,13 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C.UTF-8
 export PATH LC_ALL
 
-EX_USAGE=64 EX_OSERR=71 EX_CANTCREAT=73 EX_NOPERM=77
+EX_CANTCREAT=73 EX_NOPERM=77
 tab=$(printf '\t')
+me=gpu-doctor subcommand=''
+libexec=$self
+[ -r "$libexec/script-options" ] || libexec=@pkglibexecdir@
+# shellcheck source=utils/script-options.sh
+. "$libexec/script-options"
 
 usage() {
 	cat <<'END'
@@ -27,21 +32,6 @@ behind; print what is wrong and the command that puts it right. Changes nothing.
 
 Exit code: 0 nothing was found, 1 something was.
 END
-}
-
-say() {
-	printf 'gpu-doctor: %s\n' "$1" >&2
-}
-
-die() {
-	say "$2"
-	exit "$1"
-}
-
-wrong_use() {
-	say "$1"
-	echo "Try 'gpu-doctor --help'." >&2
-	exit "$EX_USAGE"
 }
 
 # One of our own programs: beside this one, or where it is installed.
@@ -285,25 +275,18 @@ report() {
 		}' "$dir/findings"
 }
 
-root=${PVE_GPU_ROOT:-}
 mode='' bundle=''
 while [ $# -gt 0 ]; do
+	if common_option "$@"; then
+		shift "$taken"
+		continue
+	fi
 	case $1 in
-	-h | --help)
-		usage
-		exit 0
-		;;
-	-V | --version)
-		echo "gpu-doctor (pve-gpu-utils) @VERSION@"
-		exit 0
-		;;
-	-R | --root | --bundle)
+	--bundle)
 		[ $# -gt 1 ] || wrong_use "$1 needs a value"
-		if [ "$1" = --bundle ]; then bundle=$2; else root=$2; fi
+		bundle=$2
 		shift
 		;;
-	-R*) root=${1#-R} ;;
-	--root=*) root=${1#--root=} ;;
 	--bundle=*) bundle=${1#--bundle=} ;;
 	-j | --json) mode=-j ;;
 	-q | --quiet) mode=-q ;;
@@ -313,7 +296,6 @@ while [ $# -gt 0 ]; do
 	esac
 	shift
 done
-[ "$root" != / ] || root=''
 [ -n "$root" ] || [ "$(id -u)" -eq 0 ] || die "$EX_NOPERM" "needs root: only root sees who uses what"
 [ -d "$root/sys" ] || die 66 "$root/sys is not there"
 PVE_GPU_ROOT=$root

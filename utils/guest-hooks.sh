@@ -6,28 +6,12 @@ self=${0%/*}
 PATH=@sbindir@:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 
-EX_USAGE=64 EX_NOINPUT=66 EX_UNAVAILABLE=69 EX_OSERR=71 EX_TEMPFAIL=75 EX_NOPERM=77
+EX_NOINPUT=66 EX_UNAVAILABLE=69 EX_TEMPFAIL=75 EX_NOPERM=77
+me=pve-gpu-hooks subcommand=guest
 ours=pve-gpu-hook
 tab=$(printf '\t')
-
-say() {
-	printf 'pve-gpu-hooks: %s\n' "$1" >&2
-}
-
-note() {
-	printf 'pve-gpu-hooks: %s\n' "$1"
-}
-
-die() {
-	say "$2"
-	exit "$1"
-}
-
-wrong_use() {
-	say "$1"
-	echo "Try 'pve-gpu-hooks guest --help' for more information." >&2
-	exit "$EX_USAGE"
-}
+# shellcheck source=utils/script-options.sh
+. "$self/script-options"
 
 usage() {
 	cat <<'END'
@@ -144,7 +128,9 @@ put_stub() {
 # A guest does not start on a node where its hookscript is not there.
 put_stub_elsewhere() {
 	[ "$shared" = 0 ] || return 0
-	other_nodes | while read -r other online ip; do
+	others=$(other_nodes) || die "$EX_OSERR" "the other nodes cannot be told"
+	while read -r other online ip; do
+		[ -n "$other" ] || continue
 		[ "$nodes" = - ] || in_list "$other" "$nodes" || continue
 		copy="d=$(quoted "$folder") n=$(quoted "$name"); mkdir -p \"\$d\" && t=\$(mktemp \"\$d/.$ours.XXXXXX\") && cat >\"\$t\" && chmod 755 \"\$t\" && mv -f \"\$t\" \"\$d/\$n\""
 		if [ "$dry_run" = yes ]; then
@@ -154,7 +140,9 @@ put_stub_elsewhere() {
 		else
 			say "warning: node $other could not be reached: on it $guest will not start before this is run again, or $stub copied there"
 		fi
-	done
+	done <<-END
+		$others
+	END
 }
 
 enable_guest() {
@@ -299,25 +287,18 @@ guest_status() {
 
 # ---- command line ----
 
-root=${PVE_GPU_ROOT:-}
 vmid='' command='' dry_run=no wanted=''
 while [ $# -gt 0 ]; do
+	if common_option "$@"; then
+		shift "$taken"
+		continue
+	fi
 	case $1 in
-	-h | --help)
-		usage
-		exit 0
-		;;
-	-V | --version)
-		echo "pve-gpu-hooks (pve-gpu-utils) @VERSION@"
-		exit 0
-		;;
-	-R | --root | --storage)
+	--storage)
 		[ $# -gt 1 ] || wrong_use "$1 needs a value"
-		if [ "$1" = --storage ]; then wanted=$2; else root=$2; fi
+		wanted=$2
 		shift
 		;;
-	-R*) root=${1#-R} ;;
-	--root=*) root=${1#--root=} ;;
 	--storage=*) wanted=${1#--storage=} ;;
 	-n | --dry-run) dry_run=yes ;;
 	-*) wrong_use "unknown option $1" ;;
@@ -333,7 +314,6 @@ while [ $# -gt 0 ]; do
 	esac
 	shift
 done
-[ "$root" != / ] || root=''
 case $vmid in
 '' | 0* | *[!0-9]*) wrong_use "which VM? guest VMID enable, disable or status" ;;
 esac

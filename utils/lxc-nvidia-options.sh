@@ -38,7 +38,7 @@ END
 
 wrong_use() {
 	say "$1"
-	echo "Try 'lxc-nvidia-setup --help' for more information." >&2
+	echo "Try 'lxc-nvidia-setup --help'." >&2
 	exit "$EX_INPUT"
 }
 

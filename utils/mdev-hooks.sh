@@ -6,26 +6,10 @@ self=${0%/*}
 PATH=@sbindir@:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 
-EX_USAGE=64 EX_OSERR=71 EX_NOPERM=77
-
-say() {
-	printf 'pve-gpu-hooks: %s\n' "$1" >&2
-}
-
-note() {
-	printf 'pve-gpu-hooks: %s\n' "$1"
-}
-
-die() {
-	say "$2"
-	exit "$1"
-}
-
-wrong_use() {
-	say "$1"
-	echo "Try 'pve-gpu-hooks mdev --help' for more information." >&2
-	exit "$EX_USAGE"
-}
+EX_NOPERM=77
+me=pve-gpu-hooks subcommand=mdev
+# shellcheck source=utils/script-options.sh
+. "$self/script-options"
 
 usage() {
 	cat <<'END'
@@ -66,13 +50,17 @@ disable_start() {
 	note "disabled; mdevctl still starts the mediated devices, where it is installed"
 }
 
+line() {
+	printf '%s\n' "$1" || exit 74	# said
+}
+
 # Of each definition with start: auto: is it there?
 start_status() {
 	failed=0
 	if [ -e "$switch" ]; then
-		echo "ok    defined vGPUs are made at boot"
+		line "ok    defined vGPUs are made at boot"
 	else
-		echo "fail  defined vGPUs are not made at boot (pve-gpu-hooks mdev enable)"
+		line "fail  defined vGPUs are not made at boot (pve-gpu-hooks mdev enable)"
 		failed=1
 	fi
 	ls=$self/mdev-ls
@@ -84,9 +72,9 @@ start_status() {
 	while IFS=$tab read -r start state id type parent; do
 		[ "$start" = auto ] || continue
 		if [ "$state" = active ]; then
-			echo "ok    $id: $type at $parent"
+			line "ok    $id: $type at $parent"
 		else
-			echo "fail  $id: $type at $parent is not there (mdev-mk -u $id, or journalctl -t mdev-mk)"
+			line "fail  $id: $type at $parent is not there (mdev-mk -u $id, or journalctl -t mdev-mk)"
 			failed=1
 		fi
 	done <<END
@@ -95,25 +83,13 @@ END
 	return "$failed"
 }
 
-root=${PVE_GPU_ROOT:-}
 command=''
 while [ $# -gt 0 ]; do
+	if common_option "$@"; then
+		shift "$taken"
+		continue
+	fi
 	case $1 in
-	-h | --help)
-		usage
-		exit 0
-		;;
-	-V | --version)
-		echo "pve-gpu-hooks (pve-gpu-utils) @VERSION@"
-		exit 0
-		;;
-	-R | --root)
-		[ $# -gt 1 ] || wrong_use "$1 needs a value"
-		root=$2
-		shift
-		;;
-	-R*) root=${1#-R} ;;
-	--root=*) root=${1#--root=} ;;
 	-*) wrong_use "unknown option $1" ;;
 	*)
 		[ -z "$command" ] || wrong_use "unexpected operand: $1"
@@ -122,7 +98,6 @@ while [ $# -gt 0 ]; do
 	esac
 	shift
 done
-[ "$root" != / ] || root=''
 switch=$root/etc/pve-gpu-utils/mdev-autostart
 case $command in
 disable | enable)

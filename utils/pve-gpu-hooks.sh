@@ -6,7 +6,11 @@ self=${0%/*}
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export PATH
 
-EX_USAGE=64 EX_NOINPUT=66 EX_UNAVAILABLE=69 EX_OSERR=71 EX_IOERR=74 EX_NOPERM=77
+EX_NOINPUT=66 EX_UNAVAILABLE=69 EX_NOPERM=77
+me=pve-gpu-hooks subcommand=''
+[ -r "$self/script-options" ] || self=@pkglibexecdir@
+# shellcheck source=utils/script-options.sh
+. "$self/script-options"
 stub=/etc/pve-gpu-utils/vzdump-hook
 unit=pve-gpu-recover.service
 # How our lines in /etc/vzdump.conf look: a line of before is kept behind the
@@ -17,19 +21,6 @@ no_newline=' (no newline at the end before)'
 no_file=' (no file before)'
 script_line='^[[:space:]]*script:[[:space:]]*[^[:space:]]'
 our_line="^[[:space:]]*script:[[:space:]]*${stub}[[:space:]]*\$"
-
-say() {
-	printf 'pve-gpu-hooks: %s\n' "$1" >&2
-}
-
-note() {
-	printf 'pve-gpu-hooks: %s\n' "$1"
-}
-
-die() {
-	say "$2"
-	exit "$1"
-}
 
 usage() {
 	cat <<'END'
@@ -53,12 +44,6 @@ Usage: pve-gpu-hooks [-R DIR] enable [--chain | --replace] [-n]
   -h, --help         print this help and exit
   -V, --version      print the version and exit
 END
-}
-
-wrong_use() {
-	say "$1"
-	echo "Try 'pve-gpu-hooks --help' for more information." >&2
-	exit "$EX_USAGE"
 }
 
 # The script that vzdump would call: the last line counts.
@@ -319,25 +304,13 @@ disable_hook() {
 
 new=''
 trap clean_up EXIT
-root=${PVE_GPU_ROOT:-}
 how='' dry_run=no json='' command=''
 while [ $# -gt 0 ]; do
+	if common_option "$@"; then
+		shift "$taken"
+		continue
+	fi
 	case $1 in
-	-h | --help)
-		usage
-		exit 0
-		;;
-	-V | --version)
-		echo "pve-gpu-hooks (pve-gpu-utils) @VERSION@"
-		exit 0
-		;;
-	-R | --root)
-		[ $# -gt 1 ] || wrong_use "$1 needs a directory"
-		root=$2
-		shift
-		;;
-	-R*) root=${1#-R} ;;
-	--root=*) root=${1#--root=} ;;
 	-n | --dry-run) dry_run=yes ;;
 	-j | --json) json=-j ;;
 	--chain | --replace)
@@ -359,7 +332,6 @@ while [ $# -gt 0 ]; do
 	esac
 	shift
 done
-[ "$root" != / ] || root=''
 case $command in
 enable) [ -z "$json" ] || wrong_use "-j is for status and plan" ;;
 '') wrong_use "which command? enable, disable, status, plan, example, guest or mdev" ;;
