@@ -413,6 +413,11 @@ expect 69 cuda-ckpt suspend "$one"; says "process $one (cudajob): state: CUDA er
 expect 1 cuda-ckpt --action restore --pid "$one"; says 'CUDA error 304: cuCheckpointProcessGetState failed'
 fault
 
+fault "state $one crash"
+expect 1 cuda-ckpt check -r "$one"
+grep -q "^$one	cuda	fail	the driver's library crashed" "$dir/out" || fail "check and a library that crashes"
+fault
+
 # --- a driver that is too old, or none ---
 knob version 12040
 expect 69 cuda-ckpt suspend "$one"; says 'the driver is of CUDA 12.4: checkpoints need 12.8'
@@ -433,6 +438,16 @@ printf '0::/a/b\n' >"$dir/root/proc/77/cgroup"
 printf '7f0000000000-7f0000001000 r-xp 00000000 08:01 42 /usr/lib/libcuda.so.580.65.06\n' >"$dir/root/proc/77/maps"
 : >"$dir/root/proc/77/environ"
 expect 69 cuda-ckpt -R "$dir/root" suspend 77; says 'knows the processes of this host only'
+# A CRIU that others may write to is not run, on whatever root.
+mkdir -p "$dir/root/usr/local/sbin"
+: >"$dir/root/usr/local/sbin/criu"
+chmod 757 "$dir/root/usr/local/sbin/criu"
+expect 0 cuda-ckpt -R "$dir/root" check -r
+grep -q "^-	criu	warn	$dir/root/usr/local/sbin/criu others may write to it: .*; it was not run\$" "$dir/out" ||
+	{ fail "check and a CRIU that others may write to"; cat "$dir/out" >&2; }
+chmod 755 "$dir/root/usr/local/sbin/criu"
+expect 0 cuda-ckpt -R "$dir/root" check -r
+grep -q "^-	criu	unknown	" "$dir/out" || fail "check and a CRIU of another root"
 # The process of that number may be there on this host, too.
 mkdir "$dir/root/proc/$one"
 for file in status stat cgroup maps environ; do

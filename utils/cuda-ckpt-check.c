@@ -12,6 +12,7 @@
 #include "base/root.h"
 #include "base/spawn.h"
 #include "base/sysfs.h"
+#include "base/trust.h"
 #include "base/xalloc.h"
 #include "cuda-ckpt.h"
 #include "gpu/cudasigns.h"
@@ -138,10 +139,16 @@ static void check_criu(struct report *r)
 	_cleanup_free_ char *criu = find_file(places, "criu");
 	_cleanup_free_ char *plugin = find_file(plugins, "cuda_plugin.so");
 	char version[VERSION_MAX] = "";
+	const char *problem;
 	int major = 0, minor = 0;
 
 	if (!criu) {
 		put(r, 0, "criu", warn, "not installed: a suspended process cannot be dumped");
+		return;
+	}
+	problem = trust_problem(criu);
+	if (problem) {
+		put(r, 0, "criu", warn, "%s %s; it was not run", criu, problem);
 		return;
 	}
 	if (root_is_host()) {
