@@ -15,7 +15,7 @@ on_proxmox() {
 	This is a Proxmox VE host: nothing is built or installed here. On any Debian 12
 	(for PVE 8) or Debian 13 (for PVE 9) machine:
 
-	    apt-get install build-essential && apt-get build-dep ./ && dpkg-buildpackage -b
+	    apt-get install build-essential && apt-get build-dep ./ && dpkg-buildpackage -b -us -uc
 
 	then copy ../pve-gpu-utils_*.deb to this host, and here:
 
