@@ -27,7 +27,10 @@ remember() {
 		# Another guest may start at the same time.
 		[ -d "$d" ] || mkdir -m 0700 "$d" 2>/dev/null || [ -d "$d" ] || return
 	done
-	new=$(mktemp "$dir/$vmid.XXXXXX") && cat >"$new" && mv -f "$new" "$dir/$vmid.$1"
+	new=$(mktemp "$dir/$vmid.XXXXXX") || return 1
+	cat >"$new" && mv -f "$new" "$dir/$vmid.$1" && return 0
+	rm -f "$new"
+	return 1
 }
 
 forget() {
@@ -101,7 +104,11 @@ pre_start() {
 # Which of a mapping's devices it is, only the running machine tells.
 post_start() {
 	[ ! -e "$dir/$vmid.backup" ] || return 0
-	"$report" -r -o functions held "$vmid" | remember gpus || say "$dir cannot be written"
+	if ! held=$("$report" -r -o functions held "$vmid"); then
+		say "which GPUs it has cannot be told (reason above)"
+	elif ! printf '%s\n' "$held" | remember gpus; then
+		say "$dir cannot be written"
+	fi
 }
 
 pre_stop() {
