@@ -60,6 +60,24 @@ bool bind_driver_is_loaded(const char *driver)
 	return access(path, F_OK) == 0;
 }
 
+/* How it is bound; what cannot be read is not taken for what is not there. */
+static int read_record(const struct pciaddr *addr, struct bind_record *r)
+{
+	_cleanup_free_ char *override = attribute(addr, "driver_override");
+	char text[SYSFS_MAX + 1];
+	int rc;
+
+	r->addr = *addr;
+	r->driver = driver_of(addr);
+	if (!r->driver && errno != ENOENT)
+		return -errno;
+	rc = sysfs_read(override, text, sizeof(text));
+	if (rc < 0 && rc != -ENOENT)
+		return rc;
+	r->override = rc > 0 && strcmp(text, "(null)") != 0 ? xstrdup(text) : NULL;
+	return 0;
+}
+
 int bind_record_group(const struct pciaddr *addr, struct bind_record **recs, size_t *n)
 {
 	_cleanup_free_ struct pciaddr *group = NULL;
@@ -69,7 +87,10 @@ int bind_record_group(const struct pciaddr *addr, struct bind_record **recs, siz
 
 	if (!has_attribute(addr, ""))
 		return -ENOENT;
+	errno = 0;
 	number = iommu_group_of(addr);
+	if (number < 0 && errno != 0 && errno != ENOENT)
+		return -errno;
 	if (number >= 0) {
 		rc = iommu_group_read(number, &group, &n_group);
 		if (rc < 0 && rc != -ENOENT)
@@ -84,11 +105,12 @@ int bind_record_group(const struct pciaddr *addr, struct bind_record **recs, siz
 	for (size_t i = 0; i < n_group; i++) {
 		if (has_attribute(&group[i], "pci_bus"))
 			continue;
-		list[used++] = (struct bind_record){
-			.addr = group[i],
-			.driver = driver_of(&group[i]),
-			.override = override_of(&group[i]),
-		};
+		rc = read_record(&group[i], &list[used]);
+		if (rc < 0) {
+			bind_records_free(list, used);
+			return rc;
+		}
+		used++;
 	}
 	*recs = list;
 	*n = used;
