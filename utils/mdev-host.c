@@ -16,6 +16,7 @@
 #include "base/sysfs.h"
 #include "base/xalloc.h"
 #include "mdev-host.h"
+#include "mdev-say.h"
 
 enum { LOCK_WAIT = 30 };	/* s */
 
@@ -89,12 +90,6 @@ static void drop(struct host *h)
 	h->uses = NULL;
 	h->defs = NULL;
 	h->n_uses = h->n_defs = 0;
-}
-
-static void say_bad_definition(const char *path, const char *why, void *arg)
-{
-	(void)arg;
-	say_warn("%s: %s", path, why);
 }
 
 int host_read(struct host *h, unsigned what, bool with_uses)

@@ -5,13 +5,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/msg.h"
 #include "base/root.h"
 #include "base/xalloc.h"
 #include "mdev-ls.h"
+#include "mdev-say.h"
 #include "pci/parentname.h"
 
 enum mode { MODE_LIST, MODE_TYPES, MODE_LEFTOVERS, MODE_CHECK };
@@ -43,30 +43,6 @@ static void usage(FILE *out)
 	      "  -t, --types          what can be made, and how many of it\n"
 	      "  -h, --help           print this help and exit\n"
 	      "  -V, --version        print the version and exit\n", out);
-}
-
-static void say_bad_definition(const char *path, const char *why, void *arg)
-{
-	(void)arg;
-	say_warn("%s: %s", path, why);
-}
-
-/* 69 for a card that is there and has no vGPUs, 66 for one that is not. */
-static int say_no_parent(const char *text)
-{
-	_cleanup_free_ char *name = parentname_parse(text), *path = NULL;
-
-	if (!name) {
-		say("not the name of a device: %s", text);
-		return msg_usage_error();
-	}
-	path = root_path("/sys/bus/pci/devices/%s", name);
-	if (access(path, F_OK) < 0) {
-		say("no such parent: %s", name);
-		return EX_NOINPUT;
-	}
-	say("%s offers no vGPUs; see 'mdev-ls --check -p %s'", name, name);
-	return EX_UNAVAILABLE;
 }
 
 /* EX_OK or an exit code, said. */

@@ -2,13 +2,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
-#include <unistd.h>
 
 #include "base/cleanup.h"
 #include "base/msg.h"
-#include "base/root.h"
 #include "base/xalloc.h"
 #include "mdev-mk.h"
+#include "mdev-say.h"
 #include "pci/parentname.h"
 
 void mk_items_done(struct mk_items *items)
@@ -30,24 +29,6 @@ static struct mk_item *add_item(struct mk_items *items, int type)
 	items->items = xreallocarray(items->items, items->n + 1, sizeof(*items->items));
 	items->items[items->n] = (struct mk_item){ .type = type };
 	return &items->items[items->n++];
-}
-
-/* 69 for a card that is there and has no vGPUs, 66 for one that is not. */
-static int say_no_parent(const char *text)
-{
-	_cleanup_free_ char *name = parentname_parse(text), *path = NULL;
-
-	if (!name) {
-		say("not the name of a device: %s", text);
-		return msg_usage_error();
-	}
-	path = root_path("/sys/bus/pci/devices/%s", name);
-	if (access(path, F_OK) < 0) {
-		say("no such parent: %s", name);
-		return EX_NOINPUT;
-	}
-	say("%s offers no vGPUs; see 'mdev-ls --check -p %s'", name, name);
-	return EX_UNAVAILABLE;
 }
 
 /* The one type that was asked for: its index, or -1 with *status, said. */

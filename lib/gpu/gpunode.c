@@ -141,7 +141,7 @@ static int add_kfd(struct gpunodes *g)
 	return rc;
 }
 
-static int compare_node(const void *a, const void *b)
+int gpunode_compare(const void *a, const void *b)
 {
 	const struct gpunode *x = a, *y = b;
 	int order = strcmp(x->path, y->path);
@@ -165,7 +165,7 @@ int gpunodes_read(struct gpunodes *out)
 		}
 	}
 	if (g.n)
-		qsort(g.nodes, g.n, sizeof(*g.nodes), compare_node);
+		qsort(g.nodes, g.n, sizeof(*g.nodes), gpunode_compare);
 	*out = g;
 	return 0;
 }

@@ -27,6 +27,9 @@ struct gpunodes {
 int gpunodes_read(struct gpunodes *out);
 void gpunodes_done(struct gpunodes *g);
 
+/* Order of two struct gpunode, for qsort(): by path, then by function. */
+int gpunode_compare(const void *a, const void *b);
+
 /* Is path a GPU node in the wide sense (control nodes such as /dev/nvidiactl too)? */
 bool gpunode_is_gpu_path(const char *path);
 

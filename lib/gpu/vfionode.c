@@ -82,14 +82,6 @@ static int add_mdevs(struct gpunodes *g, size_t *room)
 	return 0;
 }
 
-static int compare_node(const void *a, const void *b)
-{
-	const struct gpunode *x = a, *y = b;
-	int order = strcmp(x->path, y->path);
-
-	return order ? order : pciaddr_compare(&x->addr, &y->addr);
-}
-
 int vfionode_add(struct gpunodes *g)
 {
 	size_t room = g->n;
@@ -98,6 +90,6 @@ int vfionode_add(struct gpunodes *g)
 	if (rc == 0)
 		rc = add_mdevs(g, &room);
 	if (g->n)
-		qsort(g->nodes, g->n, sizeof(*g->nodes), compare_node);
+		qsort(g->nodes, g->n, sizeof(*g->nodes), gpunode_compare);
 	return rc;
 }
