@@ -47,7 +47,7 @@ prints '0000:01:00.0;0000:04:00.0;' '-0'
 PVE_GPU_ROOT=$root expect 0 gpu-ls -o addr 01:00.0
 prints '0000:01:00.0\n' PVE_GPU_ROOT
 expect 64 gpu-ls -R "$root" -o addr,bdf
-says 'bdf: no such field'
+says 'bdf: no such field; there are addr,class,id,name,'
 expect 64 gpu-ls -R "$root" -j -0
 for format in -0 -H -j -r -oaddr; do
 	expect 64 gpu-ls -R "$root" --tree "$format"

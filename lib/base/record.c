@@ -206,14 +206,29 @@ struct record_writer *record_writer_new(FILE *out, const struct record_field *fi
 	return w;
 }
 
+/* "addr,class,id", allocated. */
+static char *field_names(const struct record_field *fields, size_t n)
+{
+	char *text = NULL;
+	size_t len;
+	FILE *out = xcheck(open_memstream(&text, &len));
+
+	for (size_t i = 0; i < n; i++)
+		fprintf(out, "%s%s", i ? "," : "", fields[i].name);
+	if (fclose(out) != 0)
+		xcheck(NULL);
+	return text;
+}
+
 struct record_writer *record_stdout(const struct record_field *fields, size_t n,
 				    const struct record_opts *opts)
 {
-	_cleanup_free_ char *bad = NULL;
+	_cleanup_free_ char *bad = NULL, *names = NULL;
 	struct record_writer *w = record_writer_new(stdout, fields, n, opts, &bad);
 
+	names = w ? NULL : field_names(fields, n);
 	if (!w && bad)
-		say("%s: no such field", bad);
+		say("%s: no such field; there are %s", bad, names);
 	else if (!w)
 		say("--json goes with neither --null nor --header");
 	return w;
