@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "testroot.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-
-#include <check.h>
 
 #include "base/cleanup.h"
 #include "base/xalloc.h"
@@ -726,8 +726,6 @@ int main(void)
 	Suite *suite = suite_create("contention");
 	TCase *plan = tcase_create("plan"), *list = tcase_create("list"),
 	      *brute = tcase_create("brute force");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_loop_test(plan, the_fewest_are_stopped, 0, ARRAY_SIZE(plans));
 	tcase_add_test(plan, a_guest_without_gpu_needs_nobody_stopped);
@@ -743,8 +741,5 @@ int main(void)
 	suite_add_tcase(suite, plan);
 	suite_add_tcase(suite, list);
 	suite_add_tcase(suite, brute);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return testroot_run(suite);
 }

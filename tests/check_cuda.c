@@ -200,8 +200,6 @@ int main(void)
 {
 	Suite *s = suite_create("cuda");
 	TCase *tc = tcase_create("cuda");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_checked_fixture(tc, testroot_setup, testroot_teardown);
 	tcase_add_loop_test(tc, test_uuid, 0, ARRAY_SIZE(uuids));
@@ -212,9 +210,5 @@ int main(void)
 	tcase_add_loop_test(tc, test_bad_record, 0, ARRAY_SIZE(bad_records));
 	tcase_add_test(tc, test_nvml_bytes);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return testroot_run(s);
 }

@@ -345,8 +345,6 @@ int main(void)
 {
 	Suite *s = suite_create("cudaproc");
 	TCase *tc = tcase_create("cudaproc");
-	SRunner *sr;
-	int failed;
 
 	tcase_add_checked_fixture(tc, testroot_setup, testroot_teardown);
 	tcase_add_loop_test(tc, test_pid, 0, ARRAY_SIZE(pids));
@@ -361,9 +359,5 @@ int main(void)
 	tcase_add_loop_test(tc, test_select, 0, ARRAY_SIZE(selections));
 	tcase_add_loop_test(tc, test_signs, 0, ARRAY_SIZE(signs));
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return testroot_run(s);
 }

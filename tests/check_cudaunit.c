@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* The unit with a driver of the test's own: its calls are in every worker, its state is shared. */
+#include "testroot.h"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -9,8 +11,6 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-#include <check.h>
 
 #include "base/cleanup.h"
 #include "gpu/cudaunit.h"
@@ -420,8 +420,6 @@ int main(void)
 {
 	Suite *s = suite_create("cudaunit");
 	TCase *tc = tcase_create("cudaunit");
-	SRunner *sr;
-	int failed;
 
 	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
@@ -433,9 +431,5 @@ int main(void)
 	tcase_add_test(tc, test_killed);
 	tcase_add_test(tc, test_gone);
 	suite_add_tcase(s, tc);
-	sr = srunner_create(s);
-	srunner_run_all(sr, CK_ENV);
-	failed = srunner_ntests_failed(sr);
-	srunner_free(sr);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return testroot_run(s);
 }

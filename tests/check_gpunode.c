@@ -4,6 +4,22 @@
 #include "base/cleanup.h"
 #include "gpu/gpunode.h"
 #include "gpu/gpuproc.h"
+#include "gpu/vfionode.h"
+
+struct node {
+	const char *path, *addr;
+};
+
+static void nodes_are(const struct gpunodes *g, const struct node *want, size_t n)
+{
+	ck_assert_uint_eq(g->n, n);
+	for (size_t i = 0; i < n; i++) {
+		char text[PCIADDR_STRLEN];
+
+		ck_assert_str_eq(g->nodes[i].path, want[i].path);
+		ck_assert_str_eq(pciaddr_format(&g->nodes[i].addr, text), want[i].addr);
+	}
+}
 
 static void add_card(const char *name, const char *device)
 {
@@ -34,9 +50,7 @@ static void build_host(void)
 
 START_TEST(nodes_of_all_kinds)
 {
-	static const struct {
-		const char *path, *addr;
-	} want[] = {
+	static const struct node want[] = {
 		{ "/dev/dri/by-path/pci-0000:00:02.0-render", "0000:00:02.0" },
 		{ "/dev/dri/card0", "0000:00:02.0" },
 		{ "/dev/dri/card1", "0000:04:00.0" },
@@ -50,13 +64,7 @@ START_TEST(nodes_of_all_kinds)
 
 	build_host();
 	ck_assert_int_eq(gpunodes_read(&g), 0);
-	ck_assert_uint_eq(g.n, ARRAY_SIZE(want));
-	for (size_t i = 0; i < g.n; i++) {
-		char text[PCIADDR_STRLEN];
-
-		ck_assert_str_eq(g.nodes[i].path, want[i].path);
-		ck_assert_str_eq(pciaddr_format(&g.nodes[i].addr, text), want[i].addr);
-	}
+	nodes_are(&g, want, ARRAY_SIZE(want));
 	gpunodes_done(&g);
 }
 END_TEST
@@ -139,6 +147,58 @@ START_TEST(processes)
 }
 END_TEST
 
+#define UUID "4b20d080-1b54-4048-85b3-a6a62d165c01"
+
+START_TEST(vfio_nodes)
+{
+	static const struct node want[] = {
+		{ "/dev/kfd", "0000:09:00.0" },
+		{ "/dev/vfio/12", "0000:01:00.0" },
+		{ "/dev/vfio/27", "0000:03:00.0" },
+		{ "/dev/vfio/devices/vfio3", "0000:01:00.0" },
+		{ "/dev/vfio/devices/vfio4", "0000:03:00.0" },
+		{ "/dev/zzz", "0000:09:00.0" },
+	};
+	struct gpunodes g = { .nodes = xcalloc(2, sizeof(*g.nodes)), .n = 2 };
+
+	g.nodes[0] = (struct gpunode){ xstrdup("/dev/zzz"), { .bus = 9 } };
+	g.nodes[1] = (struct gpunode){ xstrdup("/dev/kfd"), { .bus = 9 } };
+	for (int i = 1; i <= 3; i++) {
+		char addr[16];
+
+		snprintf(addr, sizeof(addr), "0000:%02x:00.0", i);
+		testroot_function(addr);
+		/* 1 is a display, 2 a network card, 3 an accelerator without a group */
+		testroot_attribute(addr, "class", i == 1 ? "0x030000\n" :
+				   i == 2 ? "0x020000\n" : "0x120000\n");
+		testroot_attribute(addr, "vendor", "0x10de\n");
+		testroot_attribute(addr, "device", "0x1234\n");
+	}
+	testroot_group("0000:01:00.0", 12);
+	testroot_group("0000:02:00.0", 13);
+	testroot_dir("/sys/devices/pci0000:00/0000:01:00.0/vfio-dev/vfio3");
+	testroot_dir("/sys/devices/pci0000:00/0000:02:00.0/vfio-dev/vfio9");
+	testroot_dir("/sys/devices/pci0000:00/0000:03:00.0/" UUID "/vfio-dev/vfio4");
+	testroot_link("/sys/bus/mdev/devices/" UUID,
+		      "../../../devices/pci0000:00/0000:03:00.0/" UUID);
+	testroot_link("/sys/devices/pci0000:00/0000:03:00.0/" UUID "/iommu_group",
+		      "../../../../kernel/iommu_groups/27");
+	ck_assert_int_eq(vfionode_add(&g), 0);
+	nodes_are(&g, want, ARRAY_SIZE(want));
+	gpunodes_done(&g);
+}
+END_TEST
+
+START_TEST(no_vfio)
+{
+	struct gpunodes g = { 0 };
+
+	ck_assert_int_eq(vfionode_add(&g), 0);
+	ck_assert_uint_eq(g.n, 0);
+	gpunodes_done(&g);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("gpunode");
@@ -149,6 +209,8 @@ int main(void)
 	tcase_add_test(tcase, no_gpu);
 	tcase_add_loop_test(tcase, gpu_paths, 0, ARRAY_SIZE(paths));
 	tcase_add_test(tcase, processes);
+	tcase_add_test(tcase, vfio_nodes);
+	tcase_add_test(tcase, no_vfio);
 	suite_add_tcase(suite, tcase);
 	return testroot_run(suite);
 }

@@ -4,7 +4,6 @@
 #include "base/cleanup.h"
 #include "gpu/gpuproc.h"
 #include "gpu/procmaps.h"
-#include "gpu/vfionode.h"
 
 #define AT "7f1200000000-7f1201a00000 r-xp 00000000 00:2f 77 "
 
@@ -113,66 +112,6 @@ START_TEST(with_and_without_nodes)
 }
 END_TEST
 
-#define UUID "4b20d080-1b54-4048-85b3-a6a62d165c01"
-
-START_TEST(vfio_nodes)
-{
-	static const struct {
-		const char *path, *addr;
-	} want[] = {
-		{ "/dev/kfd", "0000:09:00.0" },
-		{ "/dev/vfio/12", "0000:01:00.0" },
-		{ "/dev/vfio/27", "0000:03:00.0" },
-		{ "/dev/vfio/devices/vfio3", "0000:01:00.0" },
-		{ "/dev/vfio/devices/vfio4", "0000:03:00.0" },
-		{ "/dev/zzz", "0000:09:00.0" },
-	};
-	struct gpunodes g = { .nodes = xcalloc(2, sizeof(*g.nodes)), .n = 2 };
-
-	g.nodes[0] = (struct gpunode){ xstrdup("/dev/zzz"), { .bus = 9 } };
-	g.nodes[1] = (struct gpunode){ xstrdup("/dev/kfd"), { .bus = 9 } };
-	for (int i = 1; i <= 3; i++) {
-		char addr[16];
-
-		snprintf(addr, sizeof(addr), "0000:%02x:00.0", i);
-		testroot_function(addr);
-		/* 1 is a display, 2 a network card, 3 an accelerator without a group */
-		testroot_attribute(addr, "class", i == 1 ? "0x030000\n" :
-				   i == 2 ? "0x020000\n" : "0x120000\n");
-		testroot_attribute(addr, "vendor", "0x10de\n");
-		testroot_attribute(addr, "device", "0x1234\n");
-	}
-	testroot_group("0000:01:00.0", 12);
-	testroot_group("0000:02:00.0", 13);
-	testroot_dir("/sys/devices/pci0000:00/0000:01:00.0/vfio-dev/vfio3");
-	testroot_dir("/sys/devices/pci0000:00/0000:02:00.0/vfio-dev/vfio9");
-	testroot_dir("/sys/devices/pci0000:00/0000:03:00.0/" UUID "/vfio-dev/vfio4");
-	testroot_link("/sys/bus/mdev/devices/" UUID,
-		      "../../../devices/pci0000:00/0000:03:00.0/" UUID);
-	testroot_link("/sys/devices/pci0000:00/0000:03:00.0/" UUID "/iommu_group",
-		      "../../../../kernel/iommu_groups/27");
-	ck_assert_int_eq(vfionode_add(&g), 0);
-	ck_assert_uint_eq(g.n, ARRAY_SIZE(want));
-	for (size_t i = 0; i < g.n; i++) {
-		char text[PCIADDR_STRLEN];
-
-		ck_assert_str_eq(g.nodes[i].path, want[i].path);
-		ck_assert_str_eq(pciaddr_format(&g.nodes[i].addr, text), want[i].addr);
-	}
-	gpunodes_done(&g);
-}
-END_TEST
-
-START_TEST(no_vfio)
-{
-	struct gpunodes g = { 0 };
-
-	ck_assert_int_eq(vfionode_add(&g), 0);
-	ck_assert_uint_eq(g.n, 0);
-	gpunodes_done(&g);
-}
-END_TEST
-
 int main(void)
 {
 	Suite *suite = suite_create("gpuproc");
@@ -183,8 +122,6 @@ int main(void)
 	tcase_add_test(tcase, no_process);
 	tcase_add_test(tcase, real_process);
 	tcase_add_test(tcase, with_and_without_nodes);
-	tcase_add_test(tcase, vfio_nodes);
-	tcase_add_test(tcase, no_vfio);
 	suite_add_tcase(suite, tcase);
 	return testroot_run(suite);
 }

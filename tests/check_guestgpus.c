@@ -266,8 +266,6 @@ int main(void)
 {
 	Suite *s = suite_create("guestgpus");
 	TCase *t = tcase_create("guestgpus");
-	SRunner *r;
-	int failed;
 
 	tcase_add_checked_fixture(t, testroot_setup, testroot_teardown);
 	tcase_add_loop_test(t, what_pve_will_choose, 0, ARRAY_SIZE(starts));
@@ -275,9 +273,5 @@ int main(void)
 	tcase_add_loop_test(t, what_was_lost, 0, ARRAY_SIZE(losts));
 	tcase_add_loop_test(t, cards_and_their_slots, 0, ARRAY_SIZE(cards));
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return testroot_run(s);
 }

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <check.h>
+#include "testroot.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -249,8 +250,6 @@ int main(void)
 {
 	Suite *suite = suite_create("jobs");
 	TCase *tc = tcase_create("jobs");
-	SRunner *runner;
-	int failed;
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, test_parse, 0, ARRAY_SIZE(parse_cases));
@@ -260,9 +259,5 @@ int main(void)
 	tcase_add_loop_test(tc, test_select, 0, ARRAY_SIZE(select_cases));
 	tcase_add_test(tc, test_node);
 	suite_add_tcase(suite, tc);
-	runner = srunner_create(suite);
-	srunner_run_all(runner, CK_NORMAL);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return testroot_run(suite);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "testroot.h"
+
 #include <stdlib.h>
 #include <string.h>
-
-#include <check.h>
 
 #include "base/cleanup.h"
 #include "base/xalloc.h"
@@ -320,8 +320,6 @@ int main(void)
 {
 	Suite *suite = suite_create("plan");
 	TCase *restart = tcase_create("restart"), *job = tcase_create("job");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_loop_test(restart, restarts_follow_the_policy, 0, ARRAY_SIZE(restarts));
 	tcase_add_test(job, a_job_is_played_event_by_event);
@@ -330,8 +328,5 @@ int main(void)
 	tcase_add_loop_test(job, no_job_leaves_anybody_changed, 0, 6);
 	suite_add_tcase(suite, restart);
 	suite_add_tcase(suite, job);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return testroot_run(suite);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-#include <stdlib.h>
+#include "testroot.h"
 
-#include <check.h>
+#include <stdlib.h>
 
 #include "base/cleanup.h"
 #include "base/redact.h"
@@ -104,15 +104,10 @@ int main(void)
 {
 	Suite *suite = suite_create("redact");
 	TCase *tcase = tcase_create("redact");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_loop_test(tcase, one_line, 0, ARRAY_SIZE(lines));
 	tcase_add_test(tcase, consistent);
 	tcase_add_test(tcase, names_that_tell_nothing);
 	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return testroot_run(suite);
 }

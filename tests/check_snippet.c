@@ -71,15 +71,9 @@ int main(void)
 {
 	Suite *s = suite_create("snippet");
 	TCase *t = tcase_create("snippet");
-	SRunner *r;
-	int failed;
 
 	tcase_add_checked_fixture(t, testroot_setup, testroot_teardown);
 	tcase_add_loop_test(t, path_of_a_volume, 0, ARRAY_SIZE(cases));
 	suite_add_tcase(s, t);
-	r = srunner_create(s);
-	srunner_run_all(r, CK_ENV);
-	failed = srunner_ntests_failed(r);
-	srunner_free(r);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return testroot_run(s);
 }

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "testroot.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -7,8 +9,6 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#include <check.h>
 
 #include "base/cleanup.h"
 #include "base/spawn.h"
@@ -234,8 +234,6 @@ int main(void)
 {
 	Suite *suite = suite_create("spawn");
 	TCase *tcase = tcase_create("spawn");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_set_timeout(tcase, 90);
 	tcase_add_loop_test(tcase, run_gives_status_and_lines, 0, ARRAY_SIZE(cases));
@@ -249,8 +247,5 @@ int main(void)
 	tcase_add_test(tcase, closed_stdio);
 	tcase_add_test(tcase, long_line);
 	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return testroot_run(suite);
 }

@@ -344,8 +344,6 @@ int main(void)
 {
 	Suite *suite = suite_create("state");
 	TCase *tcase = tcase_create("state");
-	SRunner *runner = srunner_create(suite);
-	int failed;
 
 	tcase_add_checked_fixture(tcase, setup, testroot_teardown);
 	tcase_add_loop_test(tcase, read_believes_whole_files_only, 0, ARRAY_SIZE(reads));
@@ -359,8 +357,5 @@ int main(void)
 	tcase_add_test(tcase, alive);
 	tcase_add_test(tcase, container_instance);
 	suite_add_tcase(suite, tcase);
-	srunner_run_all(runner, CK_ENV);
-	failed = srunner_ntests_failed(runner);
-	srunner_free(runner);
-	return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	return testroot_run(suite);
 }

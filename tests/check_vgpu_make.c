@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
+#include "fakewrite.h"
 #include "vgputree.h"
 
 #include <sys/mman.h>
@@ -20,14 +21,6 @@ static struct driver {
 		bool is_deaf;	/* the write works and changes nothing */
 	} fault[4];
 } *driver;
-
-static void setup(void)
-{
-	testroot_setup();
-	driver = mmap(NULL, sizeof(*driver), PROT_READ | PROT_WRITE,
-		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	ck_assert_ptr_ne(driver, MAP_FAILED);
-}
 
 static void fail_at(int i, const char *where, int err, int times)
 {
@@ -56,27 +49,13 @@ static int store(int fd, const char *path, const char *value)
 	return 0;
 }
 
-ssize_t __real_write(int fd, const void *data, size_t len);
-ssize_t __wrap_write(int fd, const void *data, size_t len);
-
-ssize_t __wrap_write(int fd, const void *data, size_t len)
+static void setup(void)
 {
-	char link[32], path[512], value[128];
-	ssize_t n;
-	int err;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, path, sizeof(path) - 1);
-	if (n < 0 || !*testroot || strncmp(path, testroot, strlen(testroot)) != 0)
-		return __real_write(fd, data, len);
-	path[n] = '\0';
-	snprintf(value, sizeof(value), "%.*s", (int)len, (const char *)data);
-	err = store(fd, path, value);
-	if (err) {
-		errno = err;
-		return -1;
-	}
-	return (ssize_t)len;
+	testroot_setup();
+	driver = mmap(NULL, sizeof(*driver), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ck_assert_ptr_ne(driver, MAP_FAILED);
+	fakewrite = store;
 }
 
 static struct timedwriter writer = { .limit = 5000, .lock = -1 };

@@ -1,12 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/*
- * A kernel behind the attributes of a test root: linked with -Wl,--wrap=write,
- * what is written there goes to fake_store(), in whichever process it is.
- */
+/* A kernel behind the attributes of a test root: see fakewrite.h. */
 #ifndef FAKEKERNEL_H
 #define FAKEKERNEL_H
 
-#include "testroot.h"
+#include "fakewrite.h"
 
 #include <sys/mman.h>
 
@@ -19,14 +16,6 @@ struct fake {
 };
 
 static struct fake *fake;	/* shared with children */
-
-static inline void fake_setup(void)
-{
-	testroot_setup();
-	fake = mmap(NULL, sizeof(*fake), PROT_READ | PROT_WRITE,
-		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	ck_assert_ptr_ne(fake, MAP_FAILED);
-}
 
 static inline bool fake_works(const char *name)
 {
@@ -75,28 +64,13 @@ static inline int fake_store(int fd, const char *path, const char *value)
 	return 0;
 }
 
-ssize_t __real_write(int fd, const void *data, size_t len);
-ssize_t __wrap_write(int fd, const void *data, size_t len);
-
-ssize_t __wrap_write(int fd, const void *data, size_t len)
+static inline void fake_setup(void)
 {
-	char link[32], path[512], value[128];
-	ssize_t n;
-	int err;
-
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
-	n = readlink(link, path, sizeof(path) - 1);
-	if (n < 0 || !*testroot || strncmp(path, testroot, strlen(testroot)) != 0)
-		return __real_write(fd, data, len);
-	path[n] = '\0';
-	snprintf(value, sizeof(value), "%.*s", (int)len, (const char *)data);
-	value[strcspn(value, "\n")] = '\0';
-	err = fake_store(fd, path, value);
-	if (err) {
-		errno = err;
-		return -1;
-	}
-	return (ssize_t)len;
+	testroot_setup();
+	fake = mmap(NULL, sizeof(*fake), PROT_READ | PROT_WRITE,
+		    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ck_assert_ptr_ne(fake, MAP_FAILED);
+	fakewrite = fake_store;
 }
 
 #endif
