@@ -155,6 +155,12 @@ report 71 plan
 
 # ---- plan
 host plan
+printf 'vzdump: again\n\tschedule 04:00\n\tvmid 101\n' >>"$r/etc/pve/jobs.cfg"
+rm "$r/etc/vzdump.conf"
+report 0 plan
+[ "$(grep -c '^$' "$dir/out")" -eq 1 ] || fail "an empty line between two jobs, and no other: $(cat "$dir/out")"
+grep -q '^pve-gpu-hooks: the hook is not enabled' "$dir/err" || fail "who says so: $(cat "$dir/err")"
+host plan
 report 0 plan
 cat >"$dir/want" <<'END'
 nightly: mode snapshot
@@ -162,7 +168,6 @@ nightly: mode snapshot
 02:00    qemu/101     is started for its backup; stops qemu/100 (function 0000:01:00.0); starts qemu/100 again after it
 02:00    lxc/200      is backed up as it lies
 3 of 3 backed up, 1 interruption, about 11 min of downtime if a backup takes 10
-
 END
 diff -u "$dir/want" "$dir/out" || fail "plan"
 [ ! -s "$dir/err" ] || fail "plan says $(cat "$dir/err")"

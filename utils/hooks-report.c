@@ -134,7 +134,7 @@ static void show_job(const struct hostmodel *m, const struct job *job,
 		print_steps(&r, job->schedule ? job->schedule : "-");
 		printf("%zu of %zu backed up, %zu interruption%s, ", r.n - failed, r.n,
 		       r.outcome.interruptions, r.outcome.interruptions == 1 ? "" : "s");
-		printf("about %.0f min of downtime if a backup takes 10\n\n",
+		printf("about %.0f min of downtime if a backup takes 10\n",
 		       r.outcome.downtime / 60);
 	}
 	rehearsal_done(&r);
@@ -176,8 +176,9 @@ static int show_plan(const struct hostmodel *m, const struct record_opts *opts)
 	for (size_t i = 0; i < n; i++) {
 		if (!jobs[i].enabled || !job_is_for_node(&jobs[i], m->node))
 			continue;
+		if (shown++ && !w)
+			putchar('\n');
 		show_job(m, &jobs[i], &d, w);
-		shown++;
 	}
 	if (shown == 0 && !w)
 		printf("no backup job is enabled for this node\n");
@@ -306,6 +307,7 @@ int main(int argc, char *argv[])
 	static const char *const reports[] = {
 		"status", "plan", "example", "chosen", NULL,
 	};
+	static char asked[] = "pve-gpu-hooks";	/* who says what is wrong */
 	const char *const *known, *what;
 	struct record_opts opts = { 0 };
 	struct guest_id x = { 0 };
@@ -339,6 +341,8 @@ int main(int argc, char *argv[])
 					 : "too many operands");
 		return msg_usage_error();
 	}
+	if (known != &reports[3])
+		program_invocation_short_name = asked;
 	err = hostmodel_load(&m, &what);
 	if (err == -ENOENT) {
 		say("%s cannot be read: is this a host of Proxmox VE?", what);
