@@ -90,6 +90,7 @@ mkdir "$FAKE_CUDA_DIR"
 : >"$FAKE_CUDA_DIR/log"
 knob() { echo "$2" >"$FAKE_CUDA_DIR/$1"; }
 fault() { rm -f "$FAKE_CUDA_DIR"/used.*; printf '%s\n' "$@" >"$FAKE_CUDA_DIR/faults"; }
+slow=${TEST_SLOW:-1}
 with_nvml="$dir/lib:$dir/lib/nvml"
 PATH_BEFORE=${LD_LIBRARY_PATH:-}
 
@@ -104,7 +105,7 @@ soon() {
 	want=$1
 	shift
 	for i in 1 2 3 4 5 6 7 8 9 10; do
-		for _ in 1 2 3 4 5 6 7 8 9 10; do
+		for _ in $(seq $((10 * slow))); do
 			[ "$("$@" 2>/dev/null)" != "$want" ] || return 0
 			sleep 0.1
 		done
@@ -464,7 +465,7 @@ echo 1 >"$dir/root/sys/fs/cgroup/a/cgroup.freeze"
 expect 75 cuda-ckpt -R "$dir/root" suspend --cgroup /a; says 'echo 0 > /sys/fs/cgroup/a/cgroup.freeze'
 
 # --- one at a time ---
-fault "lock $one sleep-2500"
+fault "lock $one sleep-$((2500 * slow))"
 : >"$FAKE_CUDA_DIR/log"
 cuda-ckpt -q suspend "$one" & first=$!
 begun lock "$one"
@@ -475,7 +476,7 @@ expect 0 cuda-ckpt resume "$one"
 
 # --- signals take back, and so does a death ---
 for signal in INT TERM HUP; do
-	fault "checkpoint $two sleep-1000"
+	fault "checkpoint $two sleep-$((1000 * slow))"
 	: >"$FAKE_CUDA_DIR/log"
 	# A shell starts what is in the background with SIGINT ignored.
 	sh -c 'trap - INT; exec "$@"' sh cuda-ckpt suspend "$one" "$two" 2>"$dir/err" & run=$!
@@ -488,7 +489,7 @@ for signal in INT TERM HUP; do
 	is running "$one" "$two"
 done
 for at in lock checkpoint; do
-	fault "$at $two sleep-1000"
+	fault "$at $two sleep-$((1000 * slow))"
 	: >"$FAKE_CUDA_DIR/log"
 	cuda-ckpt -q suspend "$one" "$two" & run=$!
 	begun "$at" "$two"
@@ -499,7 +500,7 @@ done
 for at in restore unlock; do
 	fault
 	expect 0 cuda-ckpt -q suspend "$one" "$two"
-	fault "$at $two sleep-1000"
+	fault "$at $two sleep-$((1000 * slow))"
 	: >"$FAKE_CUDA_DIR/log"
 	cuda-ckpt -q resume "$one" "$two" & run=$!
 	begun "$at" "$two"
@@ -555,7 +556,7 @@ overlap=$(awk '$3 ~ /^(lock|checkpoint|restore|unlock)$/ {
 sh -c 'while [ ! -e "$3" ]; do sleep 0.05; done; "$1" -m 1 -t 20 "$2" & wait' \
 	sh "$dir/lib/cudajob" "$dir/t3" "$dir/go" >/dev/null 2>&1 & late=$!
 jobs="$jobs $late"
-fault "lock $one sleep-3000"
+fault "lock $one sleep-$((3000 * slow))"
 : >"$FAKE_CUDA_DIR/log"
 cuda-ckpt -q suspend --tree "$one" "$late" 2>"$dir/err" & run=$!
 begun lock "$one"
@@ -649,8 +650,8 @@ fi
 rm -f "$FAKE_CUDA_DIR/copy-ms"
 fault "lock $one hang"
 before=$(date +%s)
-out=$(timeout 20 cuda-ckpt -t 500 suspend "$one" "$two" 2>&1) && fail "a call that hangs: exit 0"
-[ $(($(date +%s) - before)) -lt 10 ] || fail "waited for a call that hangs: $out"
+out=$(timeout $((20 * slow)) cuda-ckpt -t 500 suspend "$one" "$two" 2>&1) && fail "a call that hangs: exit 0"
+[ $(($(date +%s) - before)) -lt $((10 * slow)) ] || fail "waited for a call that hangs: $out"
 case $out in
 *'the driver does not answer'*) ;;
 *) fail "a call that hangs: $out" ;;

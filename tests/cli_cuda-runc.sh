@@ -7,12 +7,9 @@ set -eu
 fixture cuda-runc
 
 # cuda-ckpt is the one beside cuda-runc, which has to be the program itself for that.
-[ "$(head -c 4 "$(command -v cuda-runc)" | tail -c 3)" = ELF ] || {
-	echo "cuda-runc is run by another program here, and would look for cuda-ckpt beside that one"
-	exit 77
-}
+runc="${TEST_VALGRIND-} $dir/bin/cuda-runc"
 mkdir "$dir/bin" "$dir/path" "$dir/fake" "$dir/b" "$dir/b/rootfs" "$dir/cwd"
-cp "$(command -v cuda-runc)" "$dir/bin/cuda-runc"
+cp "${TEST_PROGRAMS:-$(dirname "$(command -v cuda-runc)")}/cuda-runc" "$dir/bin/cuda-runc"
 fake=$dir/fake
 
 cat >"$dir/path/runc" <<'RUNC'
@@ -123,7 +120,7 @@ fresh() { # STATUS
 enter() { # cuda-runc in the environment of a shim: cwd is the bundle
 	cd "$dir/b"
 	exec env -i PATH="$dir/path:/usr/bin:/bin" PVE_GPU_ROOT="$root" FAKE="$fake" BUNDLE="$dir/b" \
-		IMAGE="$dir/image" ${ASAN_OPTIONS:+"ASAN_OPTIONS=$ASAN_OPTIONS"} ${extra-} "$dir/bin/cuda-runc" "$@"
+		IMAGE="$dir/image" ${ASAN_OPTIONS:+"ASAN_OPTIONS=$ASAN_OPTIONS"} ${extra-} $runc "$@"
 }
 call() {
 	(enter "$@")
@@ -204,7 +201,7 @@ untouched checkpoint --pre-dump=true c1
 chooses() { # WORD ENV...
 	word=$1
 	shift
-	got=$(cd "$dir/b" && env -i PVE_GPU_ROOT="$root" FAKE="$fake" "$@" "$dir/bin/cuda-runc" list 2>&1) || :
+	got=$(cd "$dir/b" && env -i PVE_GPU_ROOT="$root" FAKE="$fake" "$@" $runc list 2>&1) || :
 	[ "$got" = "$word list" ] || fail "with $* it chose '$got', not $word"
 }
 fresh running
@@ -255,7 +252,7 @@ refused() { # WORDS ENV...
 	word=$1
 	shift
 	rc=0
-	(cd "$dir/b" && timeout 20 env -i PVE_GPU_ROOT="$root" "$@" "$dir/bin/cuda-runc" --log "$dir/log.json" --log-format json list) \
+	(cd "$dir/b" && timeout 20 env -i PVE_GPU_ROOT="$root" "$@" $runc --log "$dir/log.json" --log-format json list) \
 		>"$dir/out" 2>"$dir/err" || rc=$?
 	[ "$rc" -eq 127 ] || fail "with $* it exited $rc"
 	grep -qF "$word" "$dir/err" || { fail "with $* it does not say: $word"; cat "$dir/err" >&2; }
@@ -265,8 +262,8 @@ refused 'in a circle' PATH="$dir/circle:/usr/bin:/bin"
 refused 'cuda-runc itself' PATH=/usr/bin:/bin CUDA_RUNC_RUNTIME="$dir/bin/cuda-runc"
 refused 'no such program' PATH=/nowhere CUDA_RUNC_RUNTIME=runc
 refused 'neither nvidia-container-runtime nor runc' PATH=/nowhere
-[ "$(env -i PATH=/nowhere "$dir/bin/cuda-runc" --version | grep -c 'pve-gpu-utils')" = 1 ] || fail "--version without a runtime"
-env -i "$dir/bin/cuda-runc" --help >"$dir/out" || fail "--help"
+[ "$(env -i PATH=/nowhere $runc --version | grep -c 'pve-gpu-utils')" = 1 ] || fail "--version without a runtime"
+env -i $runc --help >"$dir/out" || fail "--help"
 [ "$(wc -l <"$dir/out")" -le 24 ] || fail "--help is long"
 rm "$dir/other/runc"
 
