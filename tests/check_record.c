@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include "testroot.h"
 
+#include <fcntl.h>
+
 #include "base/cleanup.h"
 #include "base/record.h"
 
@@ -207,6 +209,38 @@ START_TEST(a_line_of_a_mebibyte)
 }
 END_TEST
 
+/* On a terminal: nothing that it would obey, and each escape once. */
+START_TEST(a_table_is_plain)
+{
+	static const char *const values[] = { "a\x1b[31m\tb\nc\x9b\\", "", NULL };
+	const struct record_opts opts = { 0 };
+	int master = posix_openpt(O_RDWR | O_NOCTTY);
+	_cleanup_free_ char *bad = NULL;
+	struct record_writer *w;
+	char text[512];
+	ssize_t n;
+	FILE *out;
+
+	ck_assert_int_ge(master, 0);
+	ck_assert_int_eq(grantpt(master), 0);
+	ck_assert_int_eq(unlockpt(master), 0);
+	setenv("LC_ALL", "C", 1);
+	out = fopen(ptsname(master), "r+");
+	ck_assert_ptr_nonnull(out);
+	w = record_writer_new(out, fields, ARRAY_SIZE(fields), &opts, &bad);
+	record_put(w, values);
+	record_writer_free(w);
+	fflush(out);
+	n = read(master, text, sizeof(text) - 1);
+	ck_assert_int_gt(n, 0);
+	text[n] = '\0';
+	ck_assert_msg(strstr(text, "\na\\x1b[31m\\x09b\\x0ac\\x9b\\"), "%s", text);
+	ck_assert_ptr_nonnull(strstr(text, " - -"));
+	fclose(out);
+	close(master);
+}
+END_TEST
+
 int main(void)
 {
 	Suite *suite = suite_create("record");
@@ -218,6 +252,7 @@ int main(void)
 	tcase_add_loop_test(tcase, round_trip, 0, 2);
 	tcase_add_loop_test(tcase, input_is_read_so, 0, ARRAY_SIZE(inputs));
 	tcase_add_test(tcase, a_line_of_a_mebibyte);
+	tcase_add_test(tcase, a_table_is_plain);
 	suite_add_tcase(suite, tcase);
 	return testroot_run(suite);
 }
