@@ -11,31 +11,18 @@
 #include "base/xalloc.h"
 #include "pci/bind.h"
 #include "pci/iommu.h"
-
-static char *attribute(const struct pciaddr *addr, const char *name)
-{
-	char text[PCIADDR_STRLEN];
-
-	return root_path("/sys/bus/pci/devices/%s/%s", pciaddr_format(addr, text), name);
-}
-
-static bool has_attribute(const struct pciaddr *addr, const char *name)
-{
-	_cleanup_free_ char *path = attribute(addr, name);
-
-	return access(path, F_OK) == 0;
-}
+#include "pci/pcifolder.h"
 
 static char *driver_of(const struct pciaddr *addr)
 {
-	_cleanup_free_ char *path = attribute(addr, "driver");
+	_cleanup_free_ char *path = pcifolder_attribute(addr, "driver");
 
 	return sysfs_link_name(path);
 }
 
 static char *override_of(const struct pciaddr *addr)
 {
-	_cleanup_free_ char *path = attribute(addr, "driver_override");
+	_cleanup_free_ char *path = pcifolder_attribute(addr, "driver_override");
 	char text[SYSFS_MAX + 1];
 
 	if (sysfs_read(path, text, sizeof(text)) <= 0 || strcmp(text, "(null)") == 0)
@@ -63,7 +50,7 @@ bool bind_driver_is_loaded(const char *driver)
 /* How it is bound; what cannot be read is not taken for what is not there. */
 static int read_record(const struct pciaddr *addr, struct bind_record *r)
 {
-	_cleanup_free_ char *override = attribute(addr, "driver_override");
+	_cleanup_free_ char *override = pcifolder_attribute(addr, "driver_override");
 	char text[SYSFS_MAX + 1];
 	int rc;
 
@@ -85,7 +72,7 @@ int bind_record_group(const struct pciaddr *addr, struct bind_record **recs, siz
 	size_t n_group = 0, used = 0;
 	int number, rc;
 
-	if (!has_attribute(addr, ""))
+	if (!pcifolder_has(addr, ""))
 		return -ENOENT;
 	errno = 0;
 	number = iommu_group_of(addr);
@@ -103,7 +90,7 @@ int bind_record_group(const struct pciaddr *addr, struct bind_record **recs, siz
 	}
 	list = xcalloc(n_group, sizeof(*list));
 	for (size_t i = 0; i < n_group; i++) {
-		if (has_attribute(&group[i], "pci_bus"))
+		if (pcifolder_has(&group[i], "pci_bus"))
 			continue;
 		rc = read_record(&group[i], &list[used]);
 		if (rc < 0) {
@@ -151,7 +138,7 @@ static bool has_open(const char *pid, const char *group, const char *device)
 /* "/dev/vfio/devices/vfio3" of a function bound to VFIO; NULL before Linux 6.6. */
 static char *vfio_device_node(const struct pciaddr *addr)
 {
-	_cleanup_free_ char *path = attribute(addr, "vfio-dev");
+	_cleanup_free_ char *path = pcifolder_attribute(addr, "vfio-dev");
 	_cleanup_closedir_ DIR *dir = opendir(path);
 	struct dirent *entry;
 
@@ -182,7 +169,7 @@ pid_t bind_vfio_user(const struct pciaddr *addr)
 
 static int set_override(const struct pciaddr *addr, const char *driver)
 {
-	_cleanup_free_ char *path = attribute(addr, "driver_override");
+	_cleanup_free_ char *path = pcifolder_attribute(addr, "driver_override");
 
 	/* An empty line takes the override away; an empty write does nothing. */
 	return sysfs_write(path, driver ? driver : "\n");
@@ -190,7 +177,7 @@ static int set_override(const struct pciaddr *addr, const char *driver)
 
 static int unbind(const struct pciaddr *addr)
 {
-	_cleanup_free_ char *path = attribute(addr, "driver/unbind");
+	_cleanup_free_ char *path = pcifolder_attribute(addr, "driver/unbind");
 	char text[PCIADDR_STRLEN];
 	int rc = sysfs_write(path, pciaddr_format(addr, text));
 
@@ -212,7 +199,7 @@ int bind_function(const struct pciaddr *addr, const char *driver, const char *ov
 			    *result = NULL;
 	int rc, rc_override;
 
-	if (!has_attribute(addr, ""))
+	if (!pcifolder_has(addr, ""))
 		return -ENOENT;
 	if (same(now, driver))
 		return same(was, override) ? 0 : set_override(addr, override);
@@ -249,8 +236,8 @@ int bind_function(const struct pciaddr *addr, const char *driver, const char *ov
  */
 static void forget_id(const struct pciaddr *addr, const char *driver)
 {
-	_cleanup_free_ char *vendor_path = attribute(addr, "vendor");
-	_cleanup_free_ char *device_path = attribute(addr, "device");
+	_cleanup_free_ char *vendor_path = pcifolder_attribute(addr, "vendor");
+	_cleanup_free_ char *device_path = pcifolder_attribute(addr, "device");
 	_cleanup_free_ char *path = NULL;
 	uint64_t vendor, device;
 	char id[16];
@@ -269,7 +256,7 @@ int bind_host(const struct pciaddr *addr)
 			    *result = NULL;
 	int rc = 0;
 
-	if (!has_attribute(addr, ""))
+	if (!pcifolder_has(addr, ""))
 		return -ENOENT;
 	if (bind_is_vfio_driver(now) && bind_vfio_user(addr))
 		return -EBUSY;

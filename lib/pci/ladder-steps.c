@@ -11,6 +11,7 @@
 #include "base/sysfs.h"
 #include "base/xalloc.h"
 #include "pci/ladder-steps.h"
+#include "pci/pcifolder.h"
 
 enum {
 	POLL_MIN = 2, POLL_MAX = 50,		/* ms */
@@ -41,12 +42,11 @@ int ladder_write_attr(struct ladder *l, const struct pciaddr *addr, const char *
 		      const char *value)
 {
 	_cleanup_free_ char *path = NULL;
-	char text[PCIADDR_STRLEN];
 
 	/* The kernel may hold the lock of this device for ever. */
 	if (l->is_hung)
 		return -ETIMEDOUT;
-	path = root_path("/sys/bus/pci/devices/%s/%s", pciaddr_format(addr, text), name);
+	path = pcifolder_attribute(addr, name);
 	/* An empty line empties an attribute; an empty write does nothing. */
 	return ladder_write(l, path, *value ? value : "\n");
 }

@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/cleanup.h"
+#include "base/root.h"
 #include "base/xalloc.h"
 #include "pci/pcifolder.h"
 
@@ -34,4 +36,18 @@ int pcifolder_read(const char *path, struct pciaddr **addrs, size_t *n)
 	*addrs = TAKE_PTR(list);
 	*n = used;
 	return 0;
+}
+
+char *pcifolder_attribute(const struct pciaddr *addr, const char *name)
+{
+	char text[PCIADDR_STRLEN];
+
+	return root_path("/sys/bus/pci/devices/%s/%s", pciaddr_format(addr, text), name);
+}
+
+bool pcifolder_has(const struct pciaddr *addr, const char *name)
+{
+	_cleanup_free_ char *path = pcifolder_attribute(addr, name);
+
+	return access(path, F_OK) == 0;
 }

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/root.h"
 #include "base/sysfs.h"
 #include "base/xalloc.h"
 #include "pci/bind.h"
@@ -17,31 +16,17 @@ static const char *const method_names[] = {
 	"device_specific", "acpi", "flr", "af_flr", "pm", "bus", "cxl_bus",
 };
 
-static char *attribute(const struct pciaddr *addr, const char *name)
-{
-	char text[PCIADDR_STRLEN];
-
-	return root_path("/sys/bus/pci/devices/%s/%s", pciaddr_format(addr, text), name);
-}
-
-static bool has_attribute(const struct pciaddr *addr, const char *name)
-{
-	_cleanup_free_ char *path = attribute(addr, name);
-
-	return access(path, F_OK) == 0;
-}
-
 static int write_attribute(struct timedwriter *w, const struct pciaddr *addr,
 			   const char *name, const char *value)
 {
-	_cleanup_free_ char *path = attribute(addr, name);
+	_cleanup_free_ char *path = pcifolder_attribute(addr, name);
 
 	return timedwrite(w, path, value);
 }
 
 static char *driver_of(const struct pciaddr *addr)
 {
-	_cleanup_free_ char *path = attribute(addr, "driver");
+	_cleanup_free_ char *path = pcifolder_attribute(addr, "driver");
 
 	return sysfs_link_name(path);
 }
@@ -57,12 +42,12 @@ bool reset_is_safe_driver(const char *driver)
  */
 static char *read_list(const struct pciaddr *addr, int *rc)
 {
-	_cleanup_free_ char *path = attribute(addr, "reset_method");
+	_cleanup_free_ char *path = pcifolder_attribute(addr, "reset_method");
 	char text[SYSFS_MAX + 1];
 	int len = sysfs_read(path, text, sizeof(text));
 
 	*rc = len < 0 ? len : 0;
-	if (len == -ENOENT && has_attribute(addr, ""))
+	if (len == -ENOENT && pcifolder_has(addr, ""))
 		*rc = -EOPNOTSUPP;
 	return len < 0 ? NULL : xstrdup(text);
 }
@@ -192,11 +177,11 @@ int reset_function(struct timedwriter *w, const struct pciaddr *addr, const char
 	_cleanup_free_ char *driver = driver_of(addr), *list = NULL;
 	int rc, back;
 
-	if (!has_attribute(addr, ""))
+	if (!pcifolder_has(addr, ""))
 		return -ENOENT;
 	if (!reset_is_safe_driver(driver))
 		return -EBUSY;
-	if (!has_attribute(addr, "reset"))
+	if (!pcifolder_has(addr, "reset"))
 		return -EOPNOTSUPP;
 	list = read_list(addr, &rc);
 	if (rc == -EOPNOTSUPP && !method)	/* before Linux 5.15 */
@@ -217,7 +202,7 @@ int reset_function(struct timedwriter *w, const struct pciaddr *addr, const char
 
 bool reset_has_subordinate(const struct pciaddr *bridge)
 {
-	return has_attribute(bridge, "reset_subordinate");
+	return pcifolder_has(bridge, "reset_subordinate");
 }
 
 /*
@@ -249,7 +234,7 @@ static int find_unsafe(const char *folder, struct pciaddr *who)
 int reset_subordinate(struct timedwriter *w, const struct pciaddr *bridge,
 		      struct pciaddr *who)
 {
-	_cleanup_free_ char *folder = attribute(bridge, "");
+	_cleanup_free_ char *folder = pcifolder_attribute(bridge, "");
 	int rc = find_unsafe(folder, who);
 
 	if (rc < 0)

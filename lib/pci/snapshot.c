@@ -10,6 +10,7 @@
 #include "base/sysfs.h"
 #include "base/xalloc.h"
 #include "pci/iommu.h"
+#include "pci/pcifolder.h"
 #include "pci/snapshot.h"
 
 enum {
@@ -43,23 +44,16 @@ const char *snapshot_attr_name(enum snapshot_attr attr)
 	return attr_names[attr];
 }
 
-static char *attribute(const struct pciaddr *addr, const char *name)
-{
-	char text[PCIADDR_STRLEN];
-
-	return root_path("/sys/bus/pci/devices/%s/%s", pciaddr_format(addr, text), name);
-}
-
 bool snapshot_is_present(const struct pciaddr *addr)
 {
-	_cleanup_free_ char *path = attribute(addr, "");
+	_cleanup_free_ char *path = pcifolder_attribute(addr, "");
 
 	return access(path, F_OK) == 0;
 }
 
 char *snapshot_attr_read(const struct pciaddr *addr, enum snapshot_attr attr)
 {
-	_cleanup_free_ char *path = attribute(addr, attr_names[attr]);
+	_cleanup_free_ char *path = pcifolder_attribute(addr, attr_names[attr]);
 	char text[SYSFS_MAX + 1];
 
 	if (sysfs_read(path, text, sizeof(text)) < 0)
@@ -71,7 +65,7 @@ char *snapshot_attr_read(const struct pciaddr *addr, enum snapshot_attr attr)
 
 static unsigned number_of(const struct pciaddr *addr, const char *name)
 {
-	_cleanup_free_ char *path = attribute(addr, name);
+	_cleanup_free_ char *path = pcifolder_attribute(addr, name);
 	uint64_t value;
 
 	return sysfs_read_u64(path, &value) == 0 ? (unsigned)value : 0;
@@ -79,7 +73,7 @@ static unsigned number_of(const struct pciaddr *addr, const char *name)
 
 static int read_bars(const struct pciaddr *addr, struct snapshot_bar bars[SNAPSHOT_BARS])
 {
-	_cleanup_free_ char *path = attribute(addr, "resource");
+	_cleanup_free_ char *path = pcifolder_attribute(addr, "resource");
 	char text[SYSFS_MAX + 1], *line = text, *rest;
 	int rc = sysfs_read(path, text, sizeof(text));
 
@@ -101,7 +95,7 @@ static int read_bars(const struct pciaddr *addr, struct snapshot_bar bars[SNAPSH
 /* The first bytes of config space, from the device itself; 0 or -errno. */
 static int read_config(const struct pciaddr *addr, uint8_t head[CONFIG_HEAD])
 {
-	_cleanup_free_ char *path = attribute(addr, "config");
+	_cleanup_free_ char *path = pcifolder_attribute(addr, "config");
 	_cleanup_close_ int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	ssize_t n;
 
@@ -125,8 +119,8 @@ static uint32_t long_at(const uint8_t *head, size_t at)
 
 int snapshot_fn_read(struct snapshot_fn *fn)
 {
-	_cleanup_free_ char *driver = attribute(&fn->addr, "driver");
-	_cleanup_free_ char *link = attribute(&fn->addr, "physfn");
+	_cleanup_free_ char *driver = pcifolder_attribute(&fn->addr, "driver");
+	_cleanup_free_ char *link = pcifolder_attribute(&fn->addr, "physfn");
 	_cleanup_free_ char *physfn = sysfs_link_name(link);
 	uint8_t head[CONFIG_HEAD];
 	int rc;

@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "base/cleanup.h"
-#include "base/root.h"
 #include "base/xalloc.h"
+#include "pci/pcifolder.h"
 #include "pve/hostpci.h"
 
 static void fail(struct hostpci_host *host, int rc, const char *path)
@@ -64,15 +64,6 @@ const struct pcidev *hostpci_host_find(struct hostpci_host *host,
 	return pcidev_find(host->devs, host->n_devs, addr);
 }
 
-static bool has_entry(const struct pciaddr *addr, const char *name)
-{
-	char text[PCIADDR_STRLEN];
-	_cleanup_free_ char *path = root_path("/sys/bus/pci/devices/%s/%s",
-					      pciaddr_format(addr, text), name);
-
-	return access(path, F_OK) == 0;
-}
-
 unsigned hostpci_host_fill(struct hostpci_host *host, const struct pcidev *dev)
 {
 	size_t i = (size_t)(dev - host->devs);
@@ -87,11 +78,11 @@ unsigned hostpci_host_fill(struct hostpci_host *host, const struct pcidev *dev)
 		return 0;
 	}
 	host->filled[i] = HOSTPCI_FILLED;
-	if (has_entry(&dev->addr, "subsystem_vendor")
-	    && has_entry(&dev->addr, "subsystem_device"))
+	if (pcifolder_has(&dev->addr, "subsystem_vendor")
+	    && pcifolder_has(&dev->addr, "subsystem_device"))
 		host->filled[i] |= HOSTPCI_HAS_SUBSYSTEM;
-	if (has_entry(&dev->addr, "nvidia")
-	    && !has_entry(&dev->addr, "mdev_supported_types"))
+	if (pcifolder_has(&dev->addr, "nvidia")
+	    && !pcifolder_has(&dev->addr, "mdev_supported_types"))
 		host->filled[i] |= HOSTPCI_IS_VGPU;
 	return host->filled[i];
 }
