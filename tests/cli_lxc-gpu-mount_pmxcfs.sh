@@ -265,6 +265,9 @@ cmp -s "$dir/mount" "$conf" || cmp -s "$dir/dev" "$conf" || fail "neither wish"
 alone "two of ours"
 put_old
 
+# Who is killed and whose calls fail would be valgrind.
+[ -z "${TEST_VALGRIND-}" ] || exit $((failed > 0))
+
 # --- killed at every step -------------------------------------------------------------
 
 kinds='openat write rename renameat renameat2 unlink unlinkat mkdir flock close fsync read newfstatat'

@@ -47,22 +47,20 @@ chmod 1777 "$dir/found" "$dir/tmp"
 
 "${CC:-cc}" -O1 -DPROGRAM -o "$dir/calls" "$here/valgrind-calls.c"
 "${CC:-cc}" -O1 -g -shared -fPIC -o "$dir/calls.so" "$here/valgrind-calls.c"
-export VALGRIND_CALLS="$dir/calls"
 cat >"$dir/valgrind" <<-END
 	#!/bin/sh
 	LD_PRELOAD=$dir/calls.so\${LD_PRELOAD:+:\$LD_PRELOAD} VALGRIND_CALLS=$dir/calls \\
 		TMPDIR=\${TMPDIR:-$dir/tmp} \\
 		exec /usr/bin/valgrind -q --vgdb=no --suppressions=$here/valgrind.supp \\
 		--leak-check=full --show-leak-kinds=definite,indirect \\
-		--errors-for-leak-kinds=definite,indirect --trace-children=yes \\
-		--trace-children-skip='/bin/*,/sbin/*,/usr/*,/mnt/*,/run/*,$dir/bin/*,$dir/tmp/*,$dir/calls' \\
+		--errors-for-leak-kinds=definite,indirect \\
 		--log-file=$dir/found/\${1##*/}.%p "\$@"
 END
 chmod 755 "$dir/valgrind"
 
 # Scripts look for what belongs to them beside themselves, programs beside what
 # /proc/self/exe says: each program has a folder of its own where all the others are as in
-# the folder of the scripts.
+# the folder of the scripts. So what one runs of ours is under valgrind, and nothing else.
 for program in "$build"/utils/*; do
 	name=${program##*/}
 	if [ ! -f "$program" ] || [ ! -x "$program" ]; then
