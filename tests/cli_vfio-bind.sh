@@ -32,7 +32,8 @@ unchanged "-n"
 # Both functions named: no member twice. One: only what was named.
 expect 0 vfio-bind -n -t vfio-pci 0000:01:00.1 00000000:01:00.0
 [ "$(wc -l <"$dir/out")" -eq 6 ] || fail "a member was bound twice"
-expect 0 vfio-bind -n -1 --to vfio-pci 01:00.1
+expect 0 vfio-bind -nv -1 --to vfio-pci 01:00.1
+silent
 prints - "--one" <<EOF
 echo vfio-pci > $devices/0000:01:00.1/driver_override
 echo 0000:01:00.1 > $devices/0000:01:00.1/driver/unbind
@@ -91,6 +92,7 @@ for how in "--to vfio-pci" "--record $dir/record"; do
 	# shellcheck disable=SC2086
 	expect 69 vfio-bind $how 02:00.0
 	says "0000:03:00.0: network card eno1 is up"
+	says "--force takes it all the same"
 	# shellcheck disable=SC2086
 	expect 69 vfio-bind $how 00:1f.2
 	says "0000:00:1f.2: disk sda2 is mounted on /"

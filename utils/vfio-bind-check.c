@@ -37,8 +37,8 @@ int check_vital(const struct functions *f, const struct opts *o)
 			say_warn("%s: %s; taken all the same", text, what);
 			continue;
 		}
-		say("%s: %s: the host itself needs this member of the IOMMU group", text,
-		    what);
+		say("%s: %s: the host itself needs this member of the IOMMU group; --force takes it all the same",
+		    text, what);
 		code = EX_UNAVAILABLE;
 	}
 	return code;

@@ -198,7 +198,8 @@ static int bind_all(const struct functions *f, const struct opts *o)
 			undo(f, i + 1);
 			return exit_code(rc);
 		}
-		say_info("%s: bound to %s", pciaddr_format(addr, text), o->to);
+		if (!sysfs_dry_run)
+			say_info("%s: bound to %s", pciaddr_format(addr, text), o->to);
 	}
 	return EX_OK;
 }
