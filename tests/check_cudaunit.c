@@ -382,6 +382,40 @@ START_TEST(test_killed)
 }
 END_TEST
 
+static int closes_left;		/* of workers, before we are killed; 0: we are not */
+
+void __real_cudaworker_close(struct cudaworker *w, bool keep);
+void __wrap_cudaworker_close(struct cudaworker *w, bool keep);
+void __wrap_cudaworker_close(struct cudaworker *w, bool keep)
+{
+	if (closes_left && --closes_left == 0)
+		raise(SIGKILL);
+	__real_cudaworker_close(w, keep);
+}
+
+/* He dies when it is done and the workers are being let go: it is done for all, or none. */
+START_TEST(test_killed_at_the_end)
+{
+	pid_t child = fork();
+	int status;
+
+	if (child == 0) {
+		const struct cudaunit_opts opts = { .timeout_ms = timeout, .stop_fd = -1 };
+		struct cudaunit u;
+
+		if (cudaunit_open(&u, driver->pids, N, &opts) < 0 || cudaunit_run(&u, suspend) < 0)
+			_exit(1);
+		closes_left = _i;
+		cudaunit_done(&u);
+		_exit(1);
+	}
+	ck_assert_int_eq(waitpid(child, &status, 0), child);
+	ck_assert(WIFSIGNALED(status));
+	pause_ms(300);
+	all_are(CUDA_CHECKPOINTED);
+}
+END_TEST
+
 START_TEST(test_gone)
 {
 	struct cudaunit u;
@@ -429,6 +463,7 @@ int main(void)
 	tcase_add_test(tc, test_restorer_hangs);
 	tcase_add_test(tc, test_stop);
 	tcase_add_test(tc, test_killed);
+	tcase_add_loop_test(tc, test_killed_at_the_end, 1, N + 1);
 	tcase_add_test(tc, test_gone);
 	suite_add_tcase(s, tc);
 	return testroot_run(s);

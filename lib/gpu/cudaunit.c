@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -65,6 +66,7 @@ int cudaunit_start_worker(struct cudaunit *u, struct cudaunit_member *m)
 		.timeout_ms = u->opts.timeout_ms,
 		.keep = &m->lock,
 		.n_keep = 1,
+		.is_kept = u->is_kept,
 	};
 
 	cudaworker_end(&m->worker, false, 0);
@@ -121,6 +123,7 @@ static void start_restorer(struct cudaunit *u)
 		.pairs = u->opts.pairs,
 		.n_pairs = u->opts.n_pairs,
 		.keep = locks,
+		.is_kept = u->is_kept,
 	};
 
 	if (u->restorer.sock >= 0)
@@ -143,6 +146,10 @@ int cudaunit_open(struct cudaunit *u, const pid_t *pids, size_t n,
 		.members = xcalloc(n ? n : 1, sizeof(*u->members)),
 		.restorer = CUDAWORKER_NONE,
 	};
+	u->is_kept = mmap(NULL, sizeof(*u->is_kept), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (u->is_kept == MAP_FAILED)
+		u->is_kept = NULL;
 	u->pids = xcalloc(n ? n : 1, sizeof(*u->pids));
 	u->n_pids = n;
 	for (size_t i = 0; i < n; i++) {
@@ -254,6 +261,12 @@ void cudaunit_done(struct cudaunit *u)
 {
 	bool hung = false;
 
+	for (size_t i = 0; i < u->n; i++)
+		hung |= u->members[i].hung;
+	/* One word to all of them: killed among the words to each, we would leave half. */
+	if (!hung && u->is_kept)
+		atomic_store(u->is_kept, true);
+	hung = false;
 	/* All are told to end, then waited for, so that they end at the same time. */
 	for (size_t i = 0; i < u->n; i++) {
 		struct cudaunit_member *m = &u->members[i];
@@ -269,6 +282,9 @@ void cudaunit_done(struct cudaunit *u)
 		close_member(&u->members[i], WORKER_END);
 	/* One that was not needed may still be in its cuInit. */
 	cudaworker_end(&u->restorer, !hung, hung || !u->restorer_ready ? 0 : RESTORER_END);
+	if (u->is_kept)
+		munmap(u->is_kept, sizeof(*u->is_kept));
+	u->is_kept = NULL;
 	free(u->members);
 	free(u->pids);
 	u->pids = NULL;

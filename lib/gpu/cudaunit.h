@@ -100,6 +100,7 @@ struct cudaunit {
 	struct cudaunit_member *culprit;	/* NULL: none of them in particular */
 	struct cudaworker restorer;
 	bool restorer_ready;	/* its cuInit is done */
+	atomic_bool *is_kept;	/* owned, shared with all workers; NULL: no memory for it */
 	pid_t *pids;		/* owned; of all slots, also of those dropped */
 	size_t n_pids;
 };

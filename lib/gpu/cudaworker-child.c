@@ -251,6 +251,8 @@ void cudaworker_serve(int sock, const pid_t *pids, size_t n,
 	while (s.under_way)
 		pthread_cond_wait(&s.idle, &s.lock);
 	pthread_mutex_unlock(&s.lock);
+	if (opts->is_kept && atomic_load(opts->is_kept))
+		forget(&s, -1);
 	for (size_t i = 0; i < n; i++)
 		take_back(&s, &s.targets[i]);
 	free(s.targets);

@@ -10,6 +10,7 @@
 #ifndef GPU_CUDAWORKER_H
 #define GPU_CUDAWORKER_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,6 +49,7 @@ struct cudaworker_opts {
 	size_t n_pairs;
 	const int *keep;	/* descriptors that stay open in the worker */
 	size_t n_keep;
+	const atomic_bool *is_kept;	/* in shared memory: once true, KEEP of all; or NULL */
 };
 
 struct cudaworker {
