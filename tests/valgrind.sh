@@ -81,7 +81,7 @@ done
 # A test that says nothing here, and why.
 no_use() {
 	case $1 in
-	cli_faults*.sh | cli_vfio-setup_faults.sh)
+	cli_faults*.sh)
 		echo "strace counts a program's system calls, and would count valgrind's"
 		;;
 	esac
