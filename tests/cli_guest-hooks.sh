@@ -241,6 +241,19 @@ cluster 1
 guest 0 100 enable
 is_set local:snippets/pve-gpu-hook
 
+# ---- options of pve-gpu-hooks before the word guest
+host dry-run-before
+rc=0
+pve-gpu-hooks -R "$r" -n guest 100 enable >"$dir/out" 2>&1 || rc=$?
+[ "$rc" -eq 0 ] || fail "-n before guest: exit code $rc"
+said '^/usr/sbin/qm set 100 --hookscript'
+[ -z "$(ls -d "$snippets" "$r/calls" 2>/dev/null)" ] || fail "-n before guest: something was done"
+for option in -j --chain; do
+	rc=0
+	pve-gpu-hooks -R "$r" "$option" guest 100 status >"$dir/out" 2>&1 || rc=$?
+	[ "$rc" -eq 64 ] || fail "$option guest: exit code $rc, not 64"
+done
+
 # ---- other nodes
 host cluster
 cluster 1

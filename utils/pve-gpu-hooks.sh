@@ -319,9 +319,10 @@ while [ $# -gt 0 ]; do
 		;;
 	-*) wrong_use "unknown option $1" ;;
 	guest | mdev)
-		[ -z "$command" ] || wrong_use "unexpected operand: $1"
+		[ -z "$command$how$json" ] || wrong_use "unexpected operand: $1"
 		command=$1-hooks
 		shift
+		[ "$dry_run" = no ] || set -- "$@" -n
 		[ -x "$self/$command" ] || self=@pkglibexecdir@
 		exec "$self/$command" ${root:+-R "$root"} "$@"
 		;;
