@@ -148,7 +148,7 @@ rm -r "${root:?}/etc"
 # Refused, and by which name it may be forced.
 expect 69 pci-rescan 00:08.0
 says "(boot-vga)"
-says "nothing was done"
+says "nothing was done; a name in brackets is one for --force"
 expect 69 pci-rescan 07:00.0
 says "(vfs)"
 expect 69 pci-rescan -n --force=boot-vga 07:00.0

@@ -195,7 +195,8 @@ static int prepare(struct run *r, const struct topology *t, struct ladder_card *
 		if (verdict == RESCUE_BUSY)
 			say("%s: in use: nothing was done", addr);
 		else if (verdict == RESCUE_REFUSED)
-			say("%s: refused: nothing was done", addr);
+			say("%s: refused: nothing was done; a name in brackets is one for --force",
+			    addr);
 		if (verdict != RESCUE_READY)
 			return verdict == RESCUE_BUSY ? EX_TEMPFAIL : EX_UNAVAILABLE;
 		if (!card->snap.n)
