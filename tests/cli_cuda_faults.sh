@@ -111,12 +111,13 @@ all_verified() {
 	done
 }
 
+slow=${TEST_SLOW:-1}
 ms() { echo $(($(date +%s%N) / 1000000)); }
 # try ARG...: cuda-ckpt; its exit code in $rc, its time in $spent
 try() {
 	begin=$(ms)
 	rc=0
-	timeout 60 cuda-ckpt "$@" >"$dir/out.$id" 2>"$dir/err.$id" </dev/null || rc=$?
+	timeout $((60 * slow)) cuda-ckpt "$@" >"$dir/out.$id" 2>"$dir/err.$id" </dev/null || rc=$?
 	spent=$(($(ms) - begin))
 }
 # ckpt CODE ARG...: the exit code that is due, or - for any but 0
@@ -290,9 +291,12 @@ hanging() {
 	start 4
 	# shellcheck disable=SC2086
 	set -- "$1" "$2" $pids
-	fault "$1 $4 $2"
-	ckpt 75 suspend --timeout 300 "$3" "$4" "$5" "$6"
-	[ "$spent" -lt 15000 ] || fail "$id: waits for $spent ms"
+	case $2 in
+	sleep-*) fault "$1 $4 sleep-$((${2#*-} * slow))" ;;
+	*) fault "$1 $4 $2" ;;
+	esac
+	ckpt 75 suspend --timeout $((300 * slow)) "$3" "$4" "$5" "$6"
+	[ "$spent" -lt $((15000 * slow)) ] || fail "$id: waits for $spent ms"
 	says 'does not answer'
 	says "$4"
 	for p in "$3" "$5" "$6"; do counts_on "$p" || fail "$id: $p does not go on"; done
@@ -324,12 +328,12 @@ cat "$dir"/row.?
 # A lock that is not to be had in time is the driver's own answer.
 id=busy
 knobs "$dir/k"
-FAKE_CUDA_KERNEL_MS=700
+FAKE_CUDA_KERNEL_MS=$((700 * slow))
 export FAKE_CUDA_KERNEL_MS
 start 1 -t 1
 unset FAKE_CUDA_KERNEL_MS
 # shellcheck disable=SC2086
-ckpt 75 suspend --timeout 200 $pids
+ckpt 75 suspend --timeout $((200 * slow)) $pids
 all_count busy
 row 'lock: kernels of 700 ms' "$rc" 'counts on'
 end
@@ -344,10 +348,10 @@ struck() {
 	# shellcheck disable=SC2086
 	set -- "$1" "$2" "$3" $pids
 	[ "$3" = suspend ] || ckpt 0 suspend "$4" "$5" "$6" "$7"
-	echo 1000 >"$FAKE_CUDA_DIR/copy-ms"
+	echo $((1000 * slow)) >"$FAKE_CUDA_DIR/copy-ms"
 	cuda-ckpt "$3" "$4" "$5" "$6" "$7" >"$dir/out.$id" 2>"$dir/err.$id" &
 	pid=$!
-	sleep "$2"
+	sleep "$(echo "$2" "$slow" | awk '{ print $1 * $2 }')"
 	kill -"$1" $pid 2>/dev/null || fail "$id: has ended already"
 	rc=0
 	wait $pid || rc=$?
@@ -363,7 +367,7 @@ struck() {
 		seen='resumed again, all count on'
 		# A worker whose parent was killed is at work on them for a while.
 		tries=0
-		until timeout 30 cuda-ckpt resume "$4" "$5" "$6" "$7" >/dev/null 2>"$dir/err.$id" || [ $tries -eq 30 ]; do
+		until timeout $((30 * slow)) cuda-ckpt resume "$4" "$5" "$6" "$7" >/dev/null 2>"$dir/err.$id" || [ $tries -eq 30 ]; do
 			tries=$((tries + 1))
 			sleep 0.2
 		done
@@ -424,9 +428,9 @@ says 12.4
 all_count old
 row '12.4, without these calls' 69 'all count on'
 id=persistence
-knobs "$dir/k" init-ms 1500
+knobs "$dir/k" init-ms $((1500 * slow))
 ckpt 0 suspend "$@"
-[ "$spent" -lt 1500 ] || fail "a suspend waits for cuInit: $spent ms"
+[ "$spent" -lt $((1500 * slow)) ] || fail "a suspend waits for cuInit: $spent ms"
 ckpt 0 resume "$@"
 [ "$(calls init)" -eq 1 ] || fail "cuInit $(calls init) times"
 all_count "$id"
@@ -538,7 +542,7 @@ row '3 of a job, CUDA_CHECKPOINT_JOB_FILE' 0 'never two calls at a time'
 end
 
 id=speed
-knobs "$dir/k" copy-ms 1000
+knobs "$dir/k" copy-ms $((1000 * slow))
 start 8 -t 50
 # shellcheck disable=SC2086
 set -- $pids
