@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Sourced by the command-line tests: a folder to work in, and what they ask of a program.
+# expect.sh - for the command-line tests: what they ask of a program, and where; sourced.
 #
 # Sets $src (this folder), $dir (a new folder, removed at the end) and $root in it, which is
 # not made: what stands for /. $failed is 1 once anything has failed: exit "$failed".

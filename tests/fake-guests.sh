@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Sourced by the tests that run inside of fake-pve.sh.
+# fake-guests.sh - for the tests that run inside of fake-pve.sh; sourced.
 # shellcheck shell=sh
 
 fail() {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Sourced by the tests that make system calls fail, one after the other: try(), fault().
+# faults.sh - for the tests that make system calls fail in turn: try(), fault(); sourced.
 # shellcheck shell=sh
 
 LC_ALL=C

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# Sourced with root set: builds there the host of the tests of pci-rescan, whose config
+# rescan-host.sh - the host of the tests of pci-rescan, built in $root; sourced. Its config
 # space is bytes. Sets bus and devices.
 # shellcheck shell=sh
 bus=$root/sys/bus/pci

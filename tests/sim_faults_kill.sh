@@ -64,26 +64,6 @@ killed()
 }
 said_or_vzdump() { told "$1 (started|was started meanwhile)" || event "vzdump-stop $1"; }
 
-# The steps of an undisturbed night: number, program, what, object.
-steps_of()
-{
-	fault_host "$1" "${2:-}"
-	fault_sh -f steps 'simctl night'
-	cp "$H/steps" "$T/steps"
-	"$SIM" rm "$H"
-}
-
-# COUNT numbers, evenly out of those where something is done; the plumbing between
-# vzdump and the hook is the same in every phase, a few of it are enough.
-sample()
-{
-	awk -F '\t' -v count="$1" '
-		$3 ~ /^(vzdump-hook|vzdump-hook-chain|50-gpu)$/ { if (plumbing++ % 9 == 0) n[++all] = $1; next }
-		$4 == "exec" && $5 ~ /\/(touch|find|timeout|awk|sort|mkdir|systemctl)$/ { next }
-		{ n[++all] = $1 }
-		END { for (i = 0; i < count; i++) print n[1 + int(i * all / count)] }' "$T/steps" | sort -nu
-}
-
 # HOST BLOCKED EDIT, then HOW COUNT ...
 sweep()
 {
@@ -95,7 +75,7 @@ sweep()
 		if [ -n "$long" ]; then
 			numbers=$(seq 1 "$total")
 		else
-			numbers=$(sample "$2")
+			numbers=$(sample "$2" 9)
 		fi
 		echo "$host: $1 killed at $(echo "$numbers" | wc -l) of $total steps"
 		for n in $numbers; do

@@ -64,31 +64,13 @@ lost()
 	done
 }
 
-steps_of()
-{
-	fault_host "$1" "$2"
-	fault_sh -f steps 'simctl night'
-	cp "$H/steps" "$T/steps"
-	"$SIM" rm "$H"
-}
-
-# COUNT of the steps where something is done, evenly.
-sample()
-{
-	awk -F '\t' -v count="$1" '
-		$3 ~ /^(vzdump-hook|vzdump-hook-chain|50-gpu)$/ { if (plumbing++ % 14 == 0) n[++all] = $1; next }
-		$4 == "exec" && $5 ~ /\/(touch|find|timeout|awk|sort|mkdir|systemctl)$/ { next }
-		{ n[++all] = $1 }
-		END { for (i = 0; i < count; i++) print n[1 + int(i * all / count)] }' "$T/steps" | sort -nu
-}
-
 # HOST EDIT POLICY COUNT
 sweep()
 {
 	steps_of "$1" "$2"
 	total=$(wc -l <"$T/steps")
 	numbers=$(seq 1 "$total")
-	[ -n "$long" ] || numbers=$(sample "$4")
+	[ -n "$long" ] || numbers=$(sample "$4" 14)
 	echo "$1, boot-restart = $3: power lost at $(echo "$numbers" | wc -l) of $total steps"
 	for n in $numbers; do
 		run_case "$1" lost "$1" "$2" "$n" "boot-restart = $3" "$3"

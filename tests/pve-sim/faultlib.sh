@@ -1,5 +1,5 @@
-# shellcheck shell=sh disable=SC2034,SC2154 # variables of testlib.sh and of those who source this
 # SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=sh disable=SC2034,SC2154 # variables of testlib.sh and of those who source this
 # faultlib.sh - for the tests that break things on simulated hosts; sourced after testlib.sh.
 #   fault_host NAME [SED] [K=V]...  a fresh host of its own, its description edited
 #   fault_sh [-c CONF] [-f FAULTS] [-b] SCRIPT   one boot: the hook enabled, the states saved in
@@ -7,6 +7,10 @@
 #   In SCRIPT: when REGEX SCRIPT... runs SCRIPT once such an event was there (in the background)
 #   run_case WORDS FUNCTION [ARG]...   one case, beside others; WORDS go before what check says
 #   cases_end           wait for all, add up
+#   steps_of HOST [SED] the steps of an undisturbed night, in $T/steps: number, program, what, object
+#   sample COUNT EVERY  COUNT numbers of these, evenly out of those where something is done; the
+#                       plumbing between vzdump and the hook is the same in every phase: each
+#                       EVERY-th of it is enough
 #   made GUEST          was its backup made?
 #   same, tidy          the states are as before; nothing of ours is left
 #   told REGEX          is it in the task log, in syslog, in a unit's journal?
@@ -175,4 +179,21 @@ tidy()
 {
 	check 'nothing is left in the journal, no drivers' is "$(cat "$H/left")" ''
 	check 'no process of ours is left' is "$(cat "$H/procs")" ''
+}
+
+steps_of()
+{
+	fault_host "$1" "${2:-}"
+	fault_sh -f steps 'simctl night'
+	cp "$H/steps" "$T/steps"
+	"$SIM" rm "$H"
+}
+
+sample()
+{
+	awk -F '\t' -v count="$1" -v every="$2" '
+		$3 ~ /^(vzdump-hook|vzdump-hook-chain|50-gpu)$/ { if (plumbing++ % every == 0) n[++all] = $1; next }
+		$4 == "exec" && $5 ~ /\/(touch|find|timeout|awk|sort|mkdir|systemctl)$/ { next }
+		{ n[++all] = $1 }
+		END { for (i = 0; i < count; i++) print n[1 + int(i * all / count)] }' "$T/steps" | sort -nu
 }

@@ -1,5 +1,5 @@
-# shellcheck shell=sh disable=SC2016,SC2034 # scripts that the host expands; for those who source this
 # SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=sh disable=SC2016,SC2034 # scripts that the host expands; for those who source this
 # lxclib.sh - for the tests of lxc-nvidia-setup on simulated hosts; sourced after testlib.sh.
 # Inside: short waits; what an orchestrator sets; a word on what is left of a run.
 SETUP='cd /

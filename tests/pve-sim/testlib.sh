@@ -1,5 +1,5 @@
-# shellcheck shell=sh disable=SC2034 # rc is for those who source this
 # SPDX-License-Identifier: GPL-2.0-or-later
+# shellcheck shell=sh disable=SC2034 # rc is for those who source this
 # testlib.sh - for the tests that run on simulated hosts; sourced.
 #   sim_begin                 skip (77) where there can be no simulated host
 #   sim_suite                 the suite under test: $PVE_SIM_DESTDIR, the installed one, or built now

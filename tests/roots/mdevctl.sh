@@ -1,6 +1,5 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-#
 # mdevctl.sh - the programs beside mdevctl 1.4.0 of Debian 13, in a root of its own:
 # the same trees give the same types and lists, the same commands the same definition
 # files and writes. The programs are those in PATH.

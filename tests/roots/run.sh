@@ -1,6 +1,5 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-#
 # run.sh SUITE PACKAGE - vfio-setup in a real Debian root of that suite, with
 # its own kernel, GRUB, initramfs-tools and kmod, on a disk of its own (a loop
 # device), so that grub-probe and update-grub are the real ones. Made up are the
