@@ -131,7 +131,8 @@ static void put_pair(const struct contention_pair *p, void *arg)
 static int list_all(const struct contention *c, const struct opts *opts)
 {
 	struct listing l = {
-		record_stdout(conflict_fields, ARRAY_SIZE(conflict_fields), &opts->record), 0
+		.w = record_stdout(conflict_fields, ARRAY_SIZE(conflict_fields),
+				   &opts->record),
 	};
 
 	if (!l.w)

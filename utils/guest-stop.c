@@ -189,7 +189,8 @@ static void take_back(const struct stop *s, const struct power_task *tasks, size
 		    || !guest_is_running(tasks[i].id, NULL, NULL))
 			continue;
 		for (size_t k = 0; k < s->n; k++)
-			if (s->targets[k].guest.ha && strcmp(s->targets[k].name, tasks[i].name) == 0)
+			if (s->targets[k].guest.ha
+			    && strcmp(s->targets[k].name, tasks[i].name) == 0)
 				power_ha_keep(tasks[i].name, tasks[i].id);
 	}
 }

@@ -26,7 +26,7 @@ enum mode { MODE_FILE, MODE_AFTER, MODE_RECOVER, MODE_BOOT, MODE_GUARD };
 enum {
 	KVM_GONE = 60,		/* s that the kvm of a backup may take to go */
 	LOCK_WAIT = 10,		/* s for vzdump's lock: a job holds it for hours */
-	BOOT_LOCK_WAIT = 600,	/* s; pve-guests holds it while it takes stale locks back */
+	BOOT_LOCK_WAIT = 600,	/* s; pve-guests has it while it takes back stale locks */
 };
 
 static void usage(FILE *out)
@@ -107,7 +107,10 @@ static int restore_file(const char *file, const struct restart_opts *opts)
 	return exit_code(rc, &result);
 }
 
-/* The job is over, or an administrator wants his guests: everybody who is not in a backup's way. */
+/*
+ * The job is over, or an administrator wants his guests: everybody who is not in a
+ * backup's way.
+ */
 static int restore_journal(const struct restart_opts *opts)
 {
 	_cleanup_(state_done) struct state_file f = { 0 };
@@ -202,9 +205,107 @@ static int recover(const struct restart_opts *opts, bool boot, bool no_lock)
 			say("a hook of the backup job is still at work");
 			return EX_TEMPFAIL;
 		}
-		/* a state folder that cannot be written is no reason to keep guests down */
+		/* a state folder that cannot be written keeps no guest down */
 	}
 	return exit_code(guardian_recover(opts, boot, &result), &result);
+}
+
+struct request {
+	enum mode mode;
+	struct restart_opts opts;
+	const char *file;	/* NULL: the journal */
+	const char *policy;	/* as given; NULL: the configuration's */
+	const char *after_name;
+	struct guest_id after;
+	unsigned worker;
+	bool no_lock;
+	int modes;		/* how many were asked for */
+};
+
+static bool take_number(int option, struct request *q)
+{
+	unsigned max = option == 'P' ? 1000 : option == 't' ? 86400 : 1u << 22;
+	unsigned *value = option == 'P' ? &q->opts.parallel
+			  : option == 't' ? &q->opts.limit : &q->worker;
+
+	if (configvalue_number(optarg, 1, max, value))
+		return true;
+	if (option == OPT_GUARD)
+		say("no process number: %s", optarg);
+	else
+		say("-%c takes a number from 1 to %u: %s", option, max, optarg);
+	return false;
+}
+
+/* One option that is about what to do; false and said. */
+static bool take_option(int option, struct request *q)
+{
+	switch (option) {
+	case OPT_POLICY: q->policy = optarg; return true;
+	case OPT_NO_LOCK: q->no_lock = true; return true;
+	case 'n': q->opts.dry_run = true; return true;
+	case 'P':
+	case 't': return take_number(option, q);
+	case OPT_AFTER: q->after_name = optarg; q->mode = MODE_AFTER; break;
+	case OPT_RECOVER: q->mode = MODE_RECOVER; break;
+	case OPT_BOOT: q->mode = MODE_BOOT; break;
+	case OPT_GUARD:
+		q->mode = MODE_GUARD;
+		if (!take_number(option, q))
+			return false;
+		break;
+	default: return false;
+	}
+	q->modes++;
+	return true;
+}
+
+/* Do the options go together? false and said. */
+static bool check_request(struct request *q, char *const operands[], int n)
+{
+	const char *wrong = NULL;
+
+	if (q->modes > 1)
+		wrong = "--after, --boot, --guard and --recover exclude each other";
+	else if (q->no_lock && q->mode != MODE_RECOVER)
+		wrong = "--no-lock goes with --recover";
+	else if (q->policy && q->mode != MODE_AFTER)
+		wrong = "--policy goes with --after";
+	else if (n > (q->mode == MODE_FILE))
+		wrong = "too many operands";
+	if (wrong) {
+		say("%s", wrong);
+		return false;
+	}
+	if (q->mode == MODE_AFTER && !guest_parse(q->after_name, &q->after)) {
+		say("not a guest (qemu/100 or lxc/200): %s", q->after_name);
+		return false;
+	}
+	if (q->policy && !parse_policy(q->policy, &q->opts.policy)) {
+		say("no such policy: %s (early, last or job-end)", q->policy);
+		return false;
+	}
+	q->file = n ? operands[0] : NULL;
+	return true;
+}
+
+static int run(struct request *q)
+{
+	struct restart_result none = { 0 };
+
+	switch (q->mode) {
+	case MODE_AFTER:
+		q->opts.after = &q->after;
+		return restore_after(q->after, &q->opts);
+	case MODE_RECOVER:
+	case MODE_BOOT:
+		return recover(&q->opts, q->mode == MODE_BOOT, q->no_lock);
+	case MODE_GUARD:
+		return exit_code(guardian_run((pid_t)q->worker, &q->opts), &none);
+	default:
+		return q->file ? restore_file(q->file, &q->opts)
+			       : restore_journal(&q->opts);
+	}
 }
 
 int main(int argc, char *argv[])
@@ -226,98 +327,43 @@ int main(int argc, char *argv[])
 		{ "version", no_argument, NULL, 'V' },
 		{ 0 }
 	};
-	struct restart_opts opts = { .parallel = RESTART_PARALLEL, .limit = RESTART_LIMIT };
+	struct request q = { .opts = { .parallel = RESTART_PARALLEL,
+				       .limit = RESTART_LIMIT } };
 	_cleanup_(config_done) struct config cfg = { 0 };
 	_cleanup_free_ char *error = NULL;
-	const char *policy = NULL, *after = NULL;
-	enum mode mode = MODE_FILE;
-	struct guest_id after_id;
-	unsigned worker = 0;
-	bool no_lock = false;
-	int c, code, modes = 0;
+	int c, code;
 
 	while ((c = getopt_long(argc, argv, "nP:qR:t:vhV", longopts, NULL)) != -1) {
 		switch (c) {
-		case OPT_POLICY: policy = optarg; break;
-		case OPT_AFTER: after = optarg; mode = MODE_AFTER; modes++; break;
-		case OPT_RECOVER: mode = MODE_RECOVER; modes++; break;
-		case OPT_NO_LOCK: no_lock = true; break;
-		case OPT_BOOT: mode = MODE_BOOT; modes++; break;
-		case OPT_GUARD:
-			if (!configvalue_number(optarg, 1, 1u << 22, &worker)) {
-				say("no process number: %s", optarg);
-				return msg_usage_error();
-			}
-			mode = MODE_GUARD;
-			modes++;
-			break;
-		case 'n': opts.dry_run = true; break;
-		case 'P':
-		case 't':
-			if (!configvalue_number(optarg, 1, c == 'P' ? 1000 : 86400,
-						c == 'P' ? &opts.parallel : &opts.limit)) {
-				say("-%c takes a number from 1 to %d: %s", c,
-				    c == 'P' ? 1000 : 86400, optarg);
-				return msg_usage_error();
-			}
-			break;
 		case 'q': msg_level = -1; break;
 		case 'R': root_set(optarg); break;
 		case 'v': msg_level++; break;
 		case 'h': usage(stdout); return close_stdout() ? EX_OK : EX_IOERR;
 		case 'V': msg_version(); return close_stdout() ? EX_OK : EX_IOERR;
-		default: return msg_usage_error();
+		default:
+			if (!take_option(c, &q))
+				return msg_usage_error();
 		}
 	}
-	if (modes > 1 || (no_lock && mode != MODE_RECOVER) || (policy && mode != MODE_AFTER)
-	    || (mode != MODE_FILE && optind < argc) || argc - optind > 1) {
-		say("%s", modes > 1 ? "--after, --boot, --guard and --recover exclude each other"
-		    : no_lock && mode != MODE_RECOVER ? "--no-lock goes with --recover"
-		    : policy && mode != MODE_AFTER ? "--policy goes with --after"
-		    : "too many operands");
+	if (!check_request(&q, argv + optind, argc - optind))
 		return msg_usage_error();
-	}
-	if (mode == MODE_AFTER && !guest_parse(after, &after_id)) {
-		say("not a guest (qemu/100 or lxc/200): %s", after);
-		return msg_usage_error();
-	}
 	/* guests come back whatever is wrong with the configuration */
 	if (config_load(NULL, &cfg, &error) < 0)
 		say("%s: the defaults are used", error ? error : "configuration");
-	opts.config = &cfg;
-	opts.policy = cfg.restart;
-	if (policy && !parse_policy(policy, &opts.policy)) {
-		say("no such policy: %s (early, last or job-end)", policy);
-		return msg_usage_error();
-	}
-	if (!root_is_host() && !opts.dry_run) {
+	q.opts.config = &cfg;
+	if (!q.policy)
+		q.opts.policy = cfg.restart;
+	if (!root_is_host() && !q.opts.dry_run) {
 		say("guests of another root cannot be started: use -n to see the commands");
 		return EX_UNAVAILABLE;
 	}
-	if (geteuid() != 0 && !opts.dry_run) {
+	if (geteuid() != 0 && !q.opts.dry_run) {
 		say("only root may start guests");
 		return EX_NOPERM;
 	}
 	/* whoever reads what we say may be killed with the job: that must not end us */
 	signal(SIGPIPE, SIG_IGN);
-	switch (mode) {
-	case MODE_AFTER:
-		opts.after = &after_id;
-		code = restore_after(after_id, &opts);
-		break;
-	case MODE_RECOVER:
-	case MODE_BOOT:
-		code = recover(&opts, mode == MODE_BOOT, no_lock);
-		break;
-	case MODE_GUARD: {
-		struct restart_result none = { 0 };
-
-		code = exit_code(guardian_run((pid_t)worker, &opts), &none);
-		break;
-	}
-	default:
-		code = optind < argc ? restore_file(argv[optind], &opts) : restore_journal(&opts);
-	}
+	code = run(&q);
 	if (!close_stdout() && code == EX_OK)
 		code = EX_IOERR;
 	return code;

@@ -76,7 +76,8 @@ static int collect(struct state_file *f, char *const names[], size_t n_names)
 			say("%s: %s", names[i], rc == -EINVAL ? "not a guest (qemu/100, lxc/200 or 100)"
 			    : rc == -ENOENT ? "no such guest on this node" : strerror(-rc));
 			if (code == EX_OK)
-				code = rc == -EINVAL ? EX_USAGE : rc == -ENOENT ? EX_NOINPUT : EX_OSERR;
+				code = rc == -EINVAL ? EX_USAGE
+				       : rc == -ENOENT ? EX_NOINPUT : EX_OSERR;
 			continue;
 		}
 		f->entries = xgrow(f->entries, f->n, &room, sizeof(*f->entries));

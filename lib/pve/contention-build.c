@@ -290,8 +290,11 @@ static void build_guests(struct contention *c, const struct assignment *const *s
 	 * there.
 	 */
 	for (size_t i = 0; i < n; i++)
-		if (sorted[i]->state == ASSIGNMENT_RUNNING && !is_startable(sorted[i]))
-			c->guests[model_guest_find(c, sorted[i]->guest)].never_stop = true;
+		if (sorted[i]->state == ASSIGNMENT_RUNNING && !is_startable(sorted[i])) {
+			int at = model_guest_find(c, sorted[i]->guest);
+
+			c->guests[at].never_stop = true;
+		}
 	if (!cfg || cfg->n_never_stop == 0)
 		return;
 	for (size_t i = 0; i < kept; i++)

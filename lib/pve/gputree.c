@@ -18,7 +18,7 @@ enum column { DEVICE, GROUP, DRIVER, RESET, WHAT, COLUMNS };
 
 struct tree {
 	const struct topology *topology;
-	void **lines;		/* owned; one per function: the table's, NULL: not drawn yet */
+	void **lines;		/* owned; per function the table's; NULL: not drawn yet */
 	void **roots;		/* owned; a host bridge's, at its first function drawn */
 	struct table *table;
 	struct pcinames *names;

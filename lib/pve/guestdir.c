@@ -59,7 +59,9 @@ static int open_node(struct guestdir *dir, const char *nodes_path, const char *n
 	return 0;
 }
 
-/* NULL at the end, and with errno when the folder cannot be read on: no guest is lost so. */
+/*
+ * NULL at the end, and with errno when the folder cannot be read on: no guest is lost so.
+ */
 static const struct dirent *next_entry(DIR *d)
 {
 	errno = 0;

@@ -28,7 +28,8 @@ enum {
 
 static bool init(struct power_task *t, const char *name)
 {
-	*t = (struct power_task){ .spawn = { .pidfd = -1, .out = -1 }, .result = -EINPROGRESS };
+	*t = (struct power_task){ .spawn = { .pidfd = -1, .out = -1 },
+				  .result = -EINPROGRESS };
 	t->is_guest = guest_parse(name, &t->id);
 	if (!t->is_guest && (strncmp(name, "unit/", 5) != 0 || !name[5]))
 		return false;

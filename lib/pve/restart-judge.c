@@ -153,7 +153,10 @@ static void judge(const struct restart *r, struct candidate *c)
 	}
 }
 
-/* Who contends with whom, as things stand; a backup that is about to start its kvm counts as running. */
+/*
+ * Who contends with whom, as things stand; a backup that is about to start its kvm counts
+ * as running.
+ */
 static void make_model(struct restart *r)
 {
 	int rc = assignments_load(&r->assignments, &r->n_assignments);

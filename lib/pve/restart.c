@@ -18,7 +18,7 @@
 #include "pve/restart-judge.h"
 
 enum {
-	UP_DELAY_MAX = 60,	/* s; startup: up= may be hours, a job is waiting for us */
+	UP_DELAY_MAX = 60,	/* s; startup: up= may be hours, and a job waits for us */
 	PRIVATE_LIMIT = 10,	/* s for systemctl is-system-running */
 };
 
@@ -88,7 +88,10 @@ static void forget(struct restart *r, const struct state_entry *e)
 	}
 }
 
-/* The last try is over, and an administrator has to know that nobody looks after it any more. */
+/*
+ * The last try is over, and an administrator has to know that nobody looks after it any
+ * more.
+ */
 static void give_up(struct restart *r, const struct candidate *c)
 {
 	char buf[RESTART_COMMAND];
@@ -117,7 +120,8 @@ static void tell_others(struct restart *r)
 		switch (c->verdict) {
 		case VERDICT_WAIT:
 			r->result->waiting++;
-			if (c->because.vmid && guest_compare(&c->because, &c->entry->id) != 0
+			if (c->because.vmid
+			    && guest_compare(&c->because, &c->entry->id) != 0
 			    && is_news(c->entry->name, c->why) && msg_level >= 0)
 				printf("%s stays down until %s is backed up\n", c->entry->name,
 				       guest_format(c->because, name));
@@ -148,7 +152,10 @@ static int order_of(const struct candidate *c)
 	return c->guest && c->guest->order >= 0 ? c->guest->order : INT_MAX;
 }
 
-/* Rounds first: they keep guests from taking each other's devices. Then as PVE does at boot. */
+/*
+ * Rounds first: they keep guests from taking each other's devices. Then as PVE does at
+ * boot.
+ */
 static int by_start_order(const void *a, const void *b)
 {
 	const struct candidate *x = a, *y = b;
@@ -237,7 +244,8 @@ static bool is_still_down(const struct candidate *c)
 
 	if (!c->guest)
 		return true;
-	if (guest_is_running(c->entry->id, NULL, NULL) || guest_find(c->entry->name, &g) < 0)
+	if (guest_is_running(c->entry->id, NULL, NULL)
+	    || guest_find(c->entry->name, &g) < 0)
 		return false;
 	down = !g.lock && !g.template;
 	guest_done(&g);

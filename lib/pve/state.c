@@ -166,9 +166,10 @@ static int parse_head(char *line, struct state_file *f)
 		free(f->node);
 		f->node = dup_or_null(line + 6);
 	} else if (strncmp(line, "#job ", 5) == 0) {
+		/* it says how the entries are to be read */
 		if (sscanf(line, "#job %" SCNu64 " %" SCNu64 "%c", &a, &b, &rest) != 2
 		    || a > INT32_MAX || f->n)
-			return -EBADMSG;	/* it says how the entries are to be read */
+			return -EBADMSG;
 		f->journal = true;
 		f->job_pid = (pid_t)a;
 		f->job_start = b;
