@@ -95,7 +95,7 @@ START_TEST(exec_fails)
 	ck_assert_int_eq(spawn_run(argv, &opts), -ENOENT);
 	argv[0] = "/etc/passwd";
 	ck_assert_int_eq(spawn_run(argv, &opts), -EACCES);
-	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);	/* nothing is left to be reaped */
+	ck_assert_int_eq(waitpid(-1, NULL, WNOHANG), -1);	/* nothing is left */
 }
 END_TEST
 
@@ -111,6 +111,36 @@ START_TEST(time_limit)
 	ck_assert_int_ge(spawn_now() - begin, 5500);
 	ck_assert_int_lt(spawn_now() - begin, 25000);
 	free(lines);
+}
+END_TEST
+
+/* Slower than any writer. */
+static void count(const char *line, void *arg)
+{
+	ck_assert_uint_le(strlen(line), 200);	/* the last one may be cut */
+	usleep(500);
+	(*(size_t *)arg)++;
+}
+
+/* Output without an end, of the command or of what it leaves behind. */
+static const struct {
+	const char *script;
+	int result;
+} endless[] = {
+	{ "exec yes $(printf %0200d 0)", -ETIMEDOUT },
+	{ "yes $(printf %0200d 0) & sleep 0.3", 0 },
+};
+
+START_TEST(endless_output)
+{
+	const char *argv[] = { "/bin/sh", "-c", endless[_i].script, NULL };
+	size_t n = 0;
+	struct spawn_opts opts = { .timeout = 1, .line = count, .arg = &n };
+	int64_t begin = spawn_now();
+
+	ck_assert_int_eq(spawn_run(argv, &opts), endless[_i].result);
+	ck_assert_int_lt(spawn_now() - begin, 20000);
+	ck_assert_uint_gt(n, 0);
 }
 END_TEST
 
@@ -155,7 +185,10 @@ START_TEST(detached_reports)
 }
 END_TEST
 
-/* The caller and its whole group are killed; the command ends its work, and our pipe is free. */
+/*
+ * The caller and its whole group are killed; the command ends its work, and our pipe is
+ * free.
+ */
 START_TEST(detached_survives)
 {
 	char file[] = "/tmp/check_spawn.XXXXXX", byte;
@@ -241,6 +274,7 @@ int main(void)
 	tcase_add_test(tcase, ignored_children);
 	tcase_add_test(tcase, exec_fails);
 	tcase_add_test(tcase, time_limit);
+	tcase_add_loop_test(tcase, endless_output, 0, ARRAY_SIZE(endless));
 	tcase_add_test(tcase, several_at_once);
 	tcase_add_test(tcase, detached_reports);
 	tcase_add_test(tcase, detached_survives);

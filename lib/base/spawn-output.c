@@ -6,7 +6,10 @@
 #include "base/spawn-parts.h"
 #include "base/xalloc.h"
 
-enum { LINE_MAX_LEN = 4096 };	/* longer lines are told in pieces */
+enum {
+	LINE_MAX_LEN = 4096,	/* longer lines are told in pieces */
+	READS_MAX = 32,		/* what a pipe holds (64 KiB), and as much again */
+};
 
 static void tell(struct spawn *s, bool all)
 {
@@ -32,11 +35,12 @@ static void tell(struct spawn *s, bool all)
 void spawn_take_output(struct spawn *s, bool last)
 {
 	off_t at = 0;
-	ssize_t n;
+	ssize_t n = -1;
 
 	if (s->out < 0 || (s->memory && !last))
 		return;
-	for (;;) {
+	/* Who writes faster than we read must not keep us from the time limit. */
+	for (int reads = 0; s->memory || reads < READS_MAX; reads++) {
 		if (s->room < s->len + LINE_MAX_LEN + 1) {
 			s->room = s->len + 2 * (size_t)LINE_MAX_LEN;
 			s->text = xreallocarray(s->text, s->room, 1);
