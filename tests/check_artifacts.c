@@ -213,7 +213,8 @@ static const struct {
 	const char *path;	/* of the one file more */
 } makers[] = {
 	{ TOOLS, true, ARTIFACT_INITRAMFS_HOOK }, { TOOLS, false, NULL },
-	{ DRACUT, true, ARTIFACT_DRACUT }, { DRACUT, false, NULL }, { NEITHER, true, NULL },
+	{ DRACUT, true, ARTIFACT_DRACUT }, { DRACUT, false, NULL },
+	{ NEITHER, true, NULL },
 };
 
 START_TEST(who_makes_the_initramfs)
@@ -334,7 +335,8 @@ START_TEST(what_may_be_blacklisted)
 	strlist_add(&request.blacklist, blacklists[_i].module);
 	request.force = true;		/* no way around it */
 	ck_assert_int_eq(cards_find(&request, &cards, &error), 0);
-	ck_assert_int_eq(artifacts_plan(&request, &cards, &plan, &error), blacklists[_i].rc);
+	ck_assert_int_eq(artifacts_plan(&request, &cards, &plan, &error),
+			 blacklists[_i].rc);
 	if (blacklists[_i].rc) {
 		ck_assert_msg(strstr(error, blacklists[_i].error) != NULL, "%s", error);
 		ck_assert_uint_eq(plan.files.n, 0);

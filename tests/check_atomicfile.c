@@ -86,7 +86,8 @@ START_TEST(failure_leaves_the_old_and_no_litter)
 	signal(SIGXFSZ, SIG_IGN);
 	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
 	ck_assert_int_eq(atomicfile_write(path, big, sizeof(big), 0600), -EFBIG);
-	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE, &(struct rlimit){ RLIM_INFINITY, RLIM_INFINITY }), 0);
+	ck_assert_int_eq(setrlimit(RLIMIT_FSIZE,
+				   &(struct rlimit){ RLIM_INFINITY, RLIM_INFINITY }), 0);
 	assert_content(path, "old");
 	ck_assert_uint_eq(entries(testroot), 2);
 	ck_assert_int_eq(rmdir(strcat(strcpy(big, testroot), "/gone")), 0);

@@ -93,7 +93,7 @@ START_TEST(older_record_is_kept)
 		{ at(GPU), nvidia, NULL }, { at(AUDIO), NULL, nouveau },
 		{ at("0000:05:00.0"), nvidia, NULL }, { at("0000:06:00.0"), nvidia, NULL },
 	};
-	static const char *const now[][4] = {	/* address, driver, override; the driver wanted */
+	static const char *const now[][4] = {	/* address, driver, override; wanted */
 		{ GPU, "vfio-pci", "vfio-pci", "nvidia" },	/* bound already */
 		{ AUDIO, NULL, "vfio-pci", NULL },		/* killed before the probe */
 		{ "0000:05:00.0", "nouveau", "vfio-pci", "nvidia" },
@@ -308,7 +308,9 @@ START_TEST(host_is_the_kernels_choice)
 	assert_file("/sys/devices/pci0000:00/" AUDIO "/driver_override", "\nfio-pci\n");
 	assert_file("/sys/bus/pci/drivers_probe", AUDIO);
 
-	/* A driver that takes it again has been taught its id; that does not help here. */
+	/*
+	 * A driver that takes it again has been taught its id; that does not help here.
+	 */
 	unlink(link);
 	testroot_driver(GPU, "vfio-pci");
 	testroot_file("/sys/bus/pci/drivers/vfio-pci/unbind", "");

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* Which boot loader is in use, what it is configured with, and how far a word has come. */
+/*
+ * Which boot loader is in use, what it is configured with, and how far a word has come.
+ */
 #include "testroot.h"
 
 #include "base/cleanup.h"
@@ -183,7 +185,8 @@ static char *commands_of(const struct bootloader *b)
 
 START_TEST(test_commands)
 {
-	const struct bootloader grub = { .grub = true }, pbt = { .pbt = true, .grub = true },
+	const struct bootloader grub = { .grub = true },
+				pbt = { .pbt = true, .grub = true },
 				sd = { .cmdline_file = true, .kernel_install = true };
 	char *text = commands_of(&grub);
 

@@ -33,7 +33,9 @@ static void build(void)
 	testhost_function("0000:b3:00.2", "0c0330", "10de:1ad8", "10de:1e87", "xhci_hcd", 20);
 	testhost_function("0000:b3:00.3", "0c8000", "10de:1ad9", "10de:1e87", NULL, 20);
 	testhost_function("0000:c1:00.0", "030000", "10de:1e87", "1043:0001", "nouveau", 21);
-	/* A bridge, a server's own display, an NVMe disk, a display's virtual function. */
+	/*
+	 * A bridge, a server's own display, an NVMe disk, a display's virtual function.
+	 */
 	testhost_function("0000:00:01.0", "060400", "8086:460d", "0000:0000", "pcieport", 14);
 	testroot_dir("/sys/devices/pci0000:00/0000:00:01.0/pci_bus");
 	testhost_function("0000:02:00.0", "030000", "1a03:2000", "1a03:2000", "ast", 40);
@@ -95,7 +97,8 @@ static const struct {
 
 START_TEST(cards_are_found)
 {
-	struct setup_request request = { .all_gpus = choices[_i].all, .force = choices[_i].force };
+	struct setup_request request = { .all_gpus = choices[_i].all,
+					 .force = choices[_i].force };
 	struct cards cards;
 	char *error = NULL;
 

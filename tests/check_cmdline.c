@@ -93,8 +93,10 @@ static struct strlist list_of(const char *text)
 
 START_TEST(test_add)
 {
-	struct strlist ask = list_of(adds[_i].ask), want = list_of(adds[_i].added), added = { 0 };
-	_cleanup_free_ char *after = cmdline_add(adds[_i].before, &ask, &added), *back = NULL;
+	struct strlist ask = list_of(adds[_i].ask), want = list_of(adds[_i].added),
+		added = { 0 };
+	_cleanup_free_ char *after = cmdline_add(adds[_i].before, &ask, &added),
+		*back = NULL;
 
 	ck_assert_ptr_nonnull(after);
 	ck_assert_str_eq(after, adds[_i].after);
@@ -219,7 +221,8 @@ static const struct {
 START_TEST(test_request)
 {
 	struct setup_request r = { 0 };
-	struct strlist *l = options[_i].option == 'g' ? &r.gpus : options[_i].option == 'i' ? &r.ids :
+	struct strlist *l = options[_i].option == 'g' ? &r.gpus :
+			    options[_i].option == 'i' ? &r.ids :
 			    options[_i].option == 'b' ? &r.blacklist : &r.cmdline;
 	const char *why = request_add(&r, options[_i].option, options[_i].value);
 
@@ -227,7 +230,8 @@ START_TEST(test_request)
 	ck_assert_uint_eq(l->n, options[_i].spelled ? 1 : 0);
 	if (options[_i].spelled) {
 		ck_assert_str_eq(l->s[0], options[_i].spelled);
-		ck_assert_ptr_null(request_add(&r, options[_i].option, options[_i].value));
+		ck_assert_ptr_null(request_add(&r, options[_i].option,
+					       options[_i].value));
 		ck_assert_uint_eq(l->n, 1);
 	}
 	ck_assert(request_is_empty(&r) == !options[_i].spelled);

@@ -120,7 +120,8 @@ START_TEST(yes_and_no)
 	testroot_file(CONF, text);
 	ck_assert_int_eq(config_load(NULL, &cfg, &error), 0);
 	ck_assert(cfg.force_stop == bools[_i].want);
-	ck_assert_int_eq(cfg.boot_restart, bools[_i].want ? CONFIG_BOOT_YES : CONFIG_BOOT_NO);
+	ck_assert_int_eq(cfg.boot_restart,
+			 bools[_i].want ? CONFIG_BOOT_YES : CONFIG_BOOT_NO);
 	config_done(&cfg);
 	free(text);
 }

@@ -160,7 +160,8 @@ static size_t read_wish(const char *wish, struct ctconf_want *wants)
 
 static void check_text(const struct ctconf_edit *edit, const char *want, const char *what)
 {
-	ck_assert_msg(edit->len == strlen(want) && memcmp(edit->text, want, edit->len) == 0,
+	ck_assert_msg(edit->len == strlen(want) &&
+		      memcmp(edit->text, want, edit->len) == 0,
 		      "%s gives\n%s---, not\n%s---", what, edit->text, want);
 }
 
@@ -173,16 +174,19 @@ START_TEST(pair)
 	struct ctconf_edit edit;
 
 	ck_assert_uint_eq(n, strlen(pairs[_i].wish));
-	ck_assert_int_eq(ctconf_change(before, strlen(before), pairs[_i].style, wants, n, &edit),
+	ck_assert_int_eq(ctconf_change(before, strlen(before), pairs[_i].style, wants, n,
+				       &edit),
 			 0);
 	check_text(&edit, after, "applied");
 	ctconf_edit_done(&edit);
-	ck_assert_int_eq(ctconf_change(after, strlen(after), pairs[_i].style, wants, n, &edit), 0);
+	ck_assert_int_eq(ctconf_change(after, strlen(after), pairs[_i].style, wants, n,
+				       &edit), 0);
 	check_text(&edit, after, "applied again");
 	ck_assert(!edit.raw_changed && !edit.raw_adds);
 	ck_assert_uint_eq(edit.n_devs, 0);
 	ctconf_edit_done(&edit);
-	ck_assert_int_eq(ctconf_change(after, strlen(after), CTCONF_DEV, NULL, 0, &edit), 0);
+	ck_assert_int_eq(ctconf_change(after, strlen(after), CTCONF_DEV, NULL, 0,
+				       &edit), 0);
 	check_text(&edit, removed, "removed");
 	ctconf_edit_done(&edit);
 }
@@ -215,7 +219,8 @@ START_TEST(plan)
 	struct ctconf_edit edit;
 	char *devs = xstrdup("");
 
-	ck_assert_int_eq(ctconf_change(before, strlen(before), plans[_i].style, wants, n, &edit),
+	ck_assert_int_eq(ctconf_change(before, strlen(before), plans[_i].style, wants, n,
+				       &edit),
 			 0);
 	for (size_t i = 0; i < edit.n_devs; i++) {
 		char *more = edit.devs[i].value

@@ -4,7 +4,7 @@
  * keys, devN in use up to 255, junk. What is a line of ours is told here without the
  * code under test: all that the text has more than before.
  *
- * CTCONF_SEED, CTCONF_COUNT: other configs, another number of them. With AddressSanitizer,
+ * CTCONF_SEED, CTCONF_COUNT: other configs, other numbers of them. With AddressSanitizer,
  * which takes six times as long, a fifth of it unless PVE_GPU_TEST_LONG is set.
  */
 #include "testroot.h"
@@ -19,7 +19,10 @@
 
 enum { DEVS = 256, WANTS_MAX = 12, LINES_MAX = 4096, COUNT = 10000 };
 
-/* Each ck_assert() tells of its place in a file: a million of them take longer than all else. */
+/*
+ * Each ck_assert() tells of its place in a file: a million of them take longer than all
+ * else.
+ */
 #define MUST(cond, ...) \
 	do { \
 		if (!(cond)) \
@@ -100,7 +103,9 @@ static int header_of(const char *at, size_t len)
 	name[len - 2] = '\0';
 	if (strcasecmp(name, "pve:pending") == 0)
 		return 1;
-	return strlen(name) > 1 && strchr(first, *name) && strspn(name, more) == len - 2 ? 2 : -1;
+	if (strlen(name) > 1 && strchr(first, *name) && strspn(name, more) == len - 2)
+		return 2;
+	return -1;
 }
 
 static void split(struct lines *lines, const char *text, size_t len)
@@ -281,7 +286,8 @@ static void put_note(struct config *c)
 static void put_main(struct config *c)
 {
 	static const unsigned devs[] = { 0, 1, 3, 20, 240, 250, 254, 255, 256 };
-	unsigned n = chance(30), n_devs = one_in(2) ? chance(4) : one_in(2) ? PICK(devs) : 0;
+	unsigned n = chance(30);
+	unsigned n_devs = one_in(2) ? chance(4) : one_in(2) ? PICK(devs) : 0;
 
 	for (unsigned i = one_in(3) ? chance(5) : 0; i > 0; i--)
 		put_note(c);
@@ -312,8 +318,9 @@ static void put_pending(struct config *c)
 	for (unsigned n = chance(3); n > 0; n--)
 		put_dev(c, true);
 	if (one_in(3)) {
-		/* Also what is not there: a new one of this index would be gone at the next start. */
-		unsigned index = c->n_used && one_in(2) ? c->pool[chance(c->n_used)] : chance(5);
+		/* Also what is not there: a new one would be gone at the next start. */
+		bool known = c->n_used && one_in(2);
+		unsigned index = known ? c->pool[chance(c->n_used)] : chance(5);
 		_cleanup_free_ char *line = xasprintf("delete: cores,dev%u", index);
 
 		put_line(c, line);
@@ -387,7 +394,8 @@ static size_t choose(struct ctconf_want *wants, unsigned shift)
 static bool dev_given(const struct config *c, const char *path)
 {
 	for (unsigned i = 0; i < DEVS; i++) {
-		if (c->dev_path[i] && !c->pending_deletes[i] && strcmp(c->dev_path[i], path) == 0)
+		if (c->dev_path[i] && !c->pending_deletes[i] &&
+		    strcmp(c->dev_path[i], path) == 0)
 			return true;
 	}
 	return false;
@@ -395,7 +403,8 @@ static bool dev_given(const struct config *c, const char *path)
 
 static bool rule_given(const struct config *c, const struct ctconf_want *w)
 {
-	return c->rule_all || (c->rule_195 && w->major == 195) || (c->rule_226 && w->major == 226);
+	return c->rule_all || (c->rule_195 && w->major == 195) ||
+		(c->rule_226 && w->major == 226);
 }
 
 /* The lines that are to be there, without their index: "dev: VALUE". */
@@ -415,7 +424,8 @@ static void expect(struct expected *e, char *line)
 	e->l[e->n++] = line;
 }
 
-static void expect_all(struct expected *e, const struct config *c, enum ctconf_style style,
+static void expect_all(struct expected *e, const struct config *c,
+		       enum ctconf_style style,
 		       const struct ctconf_want *wants, size_t n)
 {
 	bool folder = false;
@@ -489,7 +499,8 @@ static struct lines before, after;
  * Every line of old is in new, in order and byte for byte; each one more is one of those
  * expected, in the main section, and all of them are there.
  */
-static void compare(const struct config *c, const struct text *old, const char *text, size_t len,
+static void compare(const struct config *c, const struct text *old, const char *text,
+		    size_t len,
 		    struct expected *e)
 {
 	bool devs[DEVS], crlf;
@@ -503,7 +514,10 @@ static void compare(const struct config *c, const struct text *old, const char *
 	for (size_t i = 0; i < after.n; i++) {
 		struct line *line = &after.l[i];
 
-		/* Of a line that has lost or gained the end of the text, the LF alone is other. */
+		/*
+		 * Of a line that has lost or gained the end of the text, the LF alone is
+		 * other.
+		 */
 		if (at < before.n && same(&before.l[at], line)) {
 			MUST(before.l[at].section == line->section, "%lu: '%.*s' has changed its section in\n%.3000s",
 			     at_config, (int)line->len, line->at, text);
@@ -520,7 +534,8 @@ static void compare(const struct config *c, const struct text *old, const char *
 	MUST(at == before.n, "%lu: '%.*s' is gone from\n%.3000s", at_config, (int)before.l[at].len,
 		      before.l[at].at, text);
 	MUST(e->n == 0, "%lu: '%s' is not in\n%.3000s", at_config, e->l[0], text);
-	MUST(!old->len || !len || (old->at[old->len - 1] == '\n') == (text[len - 1] == '\n'),
+	MUST(!old->len || !len ||
+	     (old->at[old->len - 1] == '\n') == (text[len - 1] == '\n'),
 	     "%lu: the last line ends otherwise in\n%.3000s", at_config, text);
 }
 
@@ -575,7 +590,8 @@ static int by_key(const void *a, const void *b)
 }
 
 /* One section as PVE writes it: notes, settings by key, raw lines in their order. */
-static void rewrite_section(struct text *out, const struct lines *in, size_t from, size_t to)
+static void rewrite_section(struct text *out, const struct lines *in, size_t from,
+			    size_t to)
 {
 	static const char key_chars[] = "abcdefghijklmnopqrstuvwxyz_0123456789";
 	char *keys[LINES_MAX];
@@ -583,7 +599,8 @@ static void rewrite_section(struct text *out, const struct lines *in, size_t fro
 
 	for (size_t i = from; i < to; i++) {
 		if (in->l[i].at[0] == '#' && in->l[i].len) {
-			put(out, in->l[i].at, in->l[i].len - (in->l[i].at[in->l[i].len - 1] == '\r'));
+			put(out, in->l[i].at,
+			    in->l[i].len - (in->l[i].at[in->l[i].len - 1] == '\r'));
 			puts_to(out, "\n");
 		}
 	}
@@ -593,7 +610,8 @@ static void rewrite_section(struct text *out, const struct lines *in, size_t fro
 
 		while (end && strchr(" \t\r", line[end - 1]))
 			line[--end] = '\0';
-		if (!key || line[key] != ':' || !islower((unsigned char)*line) || !line[key + 1]) {
+		if (!key || line[key] != ':' || !line[key + 1] ||
+			    !islower((unsigned char)*line)) {
 			free(line);
 			continue;
 		}
@@ -649,7 +667,8 @@ static struct text rewrite(const char *text, size_t len)
 		rewrite_section(&out, &rewritten, from, i);
 		if (i < rewritten.n) {
 			puts_to(&out, "\n");
-			put(&out, line->at, line->len - (line->at[line->len - 1] == '\r'));
+			put(&out, line->at,
+			    line->len - (line->at[line->len - 1] == '\r'));
 			puts_to(&out, "\n");
 		}
 		from = i + 1;
@@ -663,7 +682,8 @@ struct counts {
 	unsigned changed, full, too_long, rewritten;
 };
 
-static void is_text(const char *what, const struct text *want, const char *text, size_t len)
+static void is_text(const char *what, const struct text *want, const char *text,
+		    size_t len)
 {
 	MUST(want->len == len && memcmp(want->at, text, len) == 0,
 		      "%lu: %s\n--- before\n%.1500s\n--- now\n%.1500s", at_config, what, want->at, text);
@@ -675,20 +695,24 @@ static void succeeds(int rc)
 }
 
 /* All own lines away, from a text that PVE may have written anew: old again. */
-static void removed(const char *what, const struct text *old, const char *text, size_t len)
+static void removed(const char *what, const struct text *old, const char *text,
+		    size_t len)
 {
 	struct ctconf_edit edit;
 
-	succeeds(ctconf_change(text, len, one_in(2) ? CTCONF_DEV : CTCONF_MOUNT, NULL, 0, &edit));
+	succeeds(ctconf_change(text, len, one_in(2) ? CTCONF_DEV : CTCONF_MOUNT, NULL, 0,
+			       &edit));
 	is_text(what, old, edit.text, edit.len);
 	ctconf_edit_done(&edit);
 }
 
 static void one_config(struct counts *counts)
 {
-	const enum ctconf_style style = one_in(2) ? CTCONF_DEV : CTCONF_MOUNT, other = one_in(2);
+	const enum ctconf_style style = one_in(2) ? CTCONF_DEV : CTCONF_MOUNT,
+		other = one_in(2);
 	struct ctconf_want wants[ARRAY_SIZE(nodes)], others[ARRAY_SIZE(nodes)];
-	size_t n = choose(wants, 0), n_others = choose(others, 1 + chance(5)), free_devs = 0;
+	size_t n = choose(wants, 0), n_others = choose(others, 1 + chance(5)),
+		free_devs = 0;
 	struct ctconf_edit edit, again;
 	struct expected e;
 	struct config c;
@@ -720,7 +744,8 @@ static void one_config(struct counts *counts)
 	removed("what was added goes", &c.text, edit.text, edit.len);
 
 	if (!c.has_nul) {
-		struct text was = rewrite(c.text.at, c.text.len), is = rewrite(edit.text, edit.len);
+		struct text was = rewrite(c.text.at, c.text.len),
+			is = rewrite(edit.text, edit.len);
 
 		removed("what was added goes, after PVE wrote the file", &was, is.at, is.len);
 		succeeds(ctconf_change(is.at, is.len, style, wants, n, &again));

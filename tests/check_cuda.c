@@ -185,7 +185,8 @@ END_TEST
 START_TEST(test_nvml_bytes)
 {
 	struct nvml_use uses[] = {
-		{ 5, 0, 100 }, { 6, 0, 1 }, { 5, 1, 11 }, { 7, 0, UINT64_MAX }, { 7, 1, 3 },
+		{ 5, 0, 100 }, { 6, 0, 1 }, { 5, 1, 11 }, { 7, 0, UINT64_MAX },
+		{ 7, 1, 3 },
 	};
 	const struct nvml nvml = { .uses = uses, .n_uses = ARRAY_SIZE(uses) };
 

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The unit with a driver of the test's own: its calls are in every worker, its state is shared. */
+/*
+ * The unit with a driver of the test's own: its calls are in every worker, its state is
+ * shared.
+ */
 #include "testroot.h"
 
 #include <fcntl.h>
@@ -25,7 +28,7 @@ struct driver {			/* shared by this process and all workers */
 	atomic_int once[OPS][N];	/* the fault goes away after so many; 0: stays */
 	int sleep_ms;
 	bool no_library;
-	atomic_int n_events, now, most;	/* calls that change something; at the same time */
+	atomic_int n_events, now, most;	/* calls that change something; at once */
 	struct {
 		int op, i;
 	} events[EVENTS];
@@ -36,7 +39,8 @@ static uint32_t timeout = 10000;	/* ms: long, for a busy machine */
 
 static void pause_ms(int ms)
 {
-	const struct timespec t = { .tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000 };
+	const struct timespec t = { .tv_sec = ms / 1000,
+				    .tv_nsec = (long)(ms % 1000) * 1000000 };
 
 	nanosleep(&t, NULL);
 }
@@ -110,7 +114,9 @@ static int fake_tid(int pid, int *tid)
 
 static int fake_lock(int pid, struct cuda_lock_args *args)
 {
-	return args->timeout_ms ? step(LOCK, pid, CUDA_RUNNING, CUDA_LOCKED) : CUDA_UNKNOWN;
+	if (!args->timeout_ms)
+		return CUDA_UNKNOWN;
+	return step(LOCK, pid, CUDA_RUNNING, CUDA_LOCKED);
 }
 
 static int fake_checkpoint(int pid, struct cuda_checkpoint_args *args)
@@ -290,7 +296,9 @@ START_TEST(test_fault)
 }
 END_TEST
 
-/* Given up, the others taken back; when the call returns at last it is taken back, too. */
+/*
+ * Given up, the others taken back; when the call returns at last it is taken back, too.
+ */
 START_TEST(test_hang)
 {
 	struct cudaunit u, other;
@@ -317,7 +325,10 @@ START_TEST(test_hang)
 }
 END_TEST
 
-/* The restorer's hung call returns: it leaves the others alone, which others may have by now. */
+/*
+ * The restorer's hung call returns: it leaves the others alone, which others may have by
+ * now.
+ */
 START_TEST(test_restorer_hangs)
 {
 	struct cudaunit u;
@@ -365,7 +376,8 @@ START_TEST(test_killed)
 	pid_t child = fork();
 
 	if (child == 0) {
-		const struct cudaunit_opts opts = { .timeout_ms = timeout, .stop_fd = -1 };
+		const struct cudaunit_opts opts = { .timeout_ms = timeout,
+						    .stop_fd = -1 };
 		struct cudaunit u;
 
 		if (cudaunit_open(&u, driver->pids, N, &opts) == 0 &&
@@ -375,7 +387,8 @@ START_TEST(test_killed)
 	}
 	ck_assert_int_eq(waitpid(child, &_i, 0), child);
 	ck_assert(WIFSIGNALED(_i));
-	for (int i = 0; i < 50 && (atomic_load(&driver->state[0]) || atomic_load(&driver->state[1]) ||
+	for (int i = 0; i < 50 &&
+	     (atomic_load(&driver->state[0]) || atomic_load(&driver->state[1]) ||
 				   atomic_load(&driver->state[2])); i++)
 		pause_ms(100);
 	all_are(CUDA_RUNNING);
@@ -393,17 +406,21 @@ void __wrap_cudaworker_close(struct cudaworker *w, bool keep)
 	__real_cudaworker_close(w, keep);
 }
 
-/* He dies when it is done and the workers are being let go: it is done for all, or none. */
+/*
+ * He dies when it is done and the workers are being let go: it is done for all, or none.
+ */
 START_TEST(test_killed_at_the_end)
 {
 	pid_t child = fork();
 	int status;
 
 	if (child == 0) {
-		const struct cudaunit_opts opts = { .timeout_ms = timeout, .stop_fd = -1 };
+		const struct cudaunit_opts opts = { .timeout_ms = timeout,
+						    .stop_fd = -1 };
 		struct cudaunit u;
 
-		if (cudaunit_open(&u, driver->pids, N, &opts) < 0 || cudaunit_run(&u, suspend) < 0)
+		if (cudaunit_open(&u, driver->pids, N, &opts) < 0 ||
+		    cudaunit_run(&u, suspend) < 0)
 			_exit(1);
 		closes_left = _i;
 		cudaunit_done(&u);

@@ -74,7 +74,8 @@ static const struct {
 	bool is_gpu;
 } classes[] = {
 	{ 0x030000, true }, { 0x030200, true }, { 0x038000, true }, { 0x120000, true },
-	{ 0x040300, false }, { 0x060400, false }, { 0x010802, false }, { 0x000300, false },
+	{ 0x040300, false }, { 0x060400, false }, { 0x010802, false },
+	{ 0x000300, false },
 	{ 0x130000, false }, { 0x0b4000, false },
 };
 

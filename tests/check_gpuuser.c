@@ -211,7 +211,9 @@ START_TEST(on_the_host)
 }
 END_TEST
 
-/* A namespace where /sys is the one of the test and /dev has a plain file for the group. */
+/*
+ * A namespace where /sys is the one of the test and /dev has a plain file for the group.
+ */
 static bool enter_own_names(void)
 {
 	_cleanup_free_ char *sys = xasprintf("%s/sys", testroot);

@@ -87,7 +87,8 @@ static char *check(enum guard_act act, const char *fn, const char *bridge)
 	return text;
 }
 
-static void wants(enum guard_act act, const char *fn, const char *bridge, const char *want)
+static void wants(enum guard_act act, const char *fn, const char *bridge,
+		  const char *want)
 {
 	_cleanup_free_ char *text = check(act, fn, bridge);
 
@@ -222,7 +223,10 @@ START_TEST(what_would_be_hit_too)
 	removed = check(GUARD_REMOVE, GPU_ADDR, UP_ADDR);
 	reset = check(GUARD_RESET, GPU_ADDR, UP_ADDR);
 	alone = check(GUARD_REMOVE, GPU_ADDR, "0000:02:00.0");
-	/* With a stranger below it is no card of its own, and the audio none of its parts. */
+	/*
+	 * With a stranger below it is no card of its own, and the audio none of its
+	 * parts.
+	 */
 	if (*strangers[_i].removed) {
 		ck_assert_ptr_nonnull(strstr(removed, "other 0000:04:00.0 (audio)"));
 		ck_assert_ptr_nonnull(strstr(reset, "other 0000:04:00.0 (audio)"));
@@ -283,7 +287,8 @@ START_TEST(forced_names)
 	size_t n = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
-		ck_assert_int_eq(guard_is_forced(rows[i].list, rows[i].name), rows[i].forced);
+		ck_assert_int_eq(guard_is_forced(rows[i].list, rows[i].name),
+				 rows[i].forced);
 	for (size_t i = 0; i < ARRAY_SIZE(words); i++) {
 		_cleanup_free_ char *word = guard_unknown_name(words[i].list);
 

@@ -45,7 +45,8 @@ END_TEST
 
 START_TEST(order_of_guests)
 {
-	struct guest_id a = { GUEST_QEMU, 300 }, b = { GUEST_LXC, 200 }, c = { GUEST_LXC, 1000 };
+	struct guest_id a = { GUEST_QEMU, 300 }, b = { GUEST_LXC, 200 },
+			c = { GUEST_LXC, 1000 };
 
 	ck_assert_int_lt(guest_compare(&a, &b), 0);
 	ck_assert_int_gt(guest_compare_vmid(&a, &b), 0);
@@ -90,7 +91,8 @@ static void same(const char *got, const char *want)
 START_TEST(facts_of_a_config)
 {
 	const struct guest *want = &facts[_i].want;
-	struct guest g = { .id = { facts[_i].kind, 100 }, .order = -1, .up = -1, .down = -1 };
+	struct guest g = { .id = { facts[_i].kind, 100 }, .order = -1, .up = -1,
+			   .down = -1 };
 
 	guestfacts_read(&g, facts[_i].text, strlen(facts[_i].text));
 	same(g.name, want->name);
@@ -269,7 +271,8 @@ START_TEST(what_is_in_the_way_of_a_config)
 		if (vmid < 600 || vmid == 604 || vmid > 1000)
 			ck_assert_int_eq(rc, 0);
 		else
-			ck_assert_msg(strstr(guestdir_strerror(rc), words[vmid - 600]) != NULL,
+			ck_assert_msg(strstr(guestdir_strerror(rc),
+					     words[vmid - 600]) != NULL,
 				      "%u: %s", vmid, guestdir_strerror(rc));
 		if (vmid == 604)
 			ck_assert_uint_eq(buf.len, PVECONF_MAX);

@@ -124,7 +124,8 @@ static char *log_text(void)
 
 static void change(struct transaction *t, const char *path, const char *text, mode_t mode)
 {
-	struct hostfile now, new = { .path = (char *)path, .data = (char *)text, .mode = mode };
+	struct hostfile now, new = { .path = (char *)path, .data = (char *)text,
+				     .mode = mode };
 
 	new.len = text ? strlen(text) : 0;
 	ck_assert_int_eq(hostfile_read(path, &now), 0);
@@ -241,7 +242,10 @@ START_TEST(test_command_fails)
 }
 END_TEST
 
-/* Every call fails in turn with errors of full and broken disks: all is as before, or done. */
+/*
+ * Every call fails in turn with errors of full and broken disks: all is as before, or
+ * done.
+ */
 static const int errors[] = { ENOSPC, EROFS };
 
 START_TEST(test_every_call_fails)
@@ -340,7 +344,10 @@ START_TEST(test_every_call_kills)
 		} else {
 			char *state = strstr(now, "./var/lib/pve-gpu-utils d 700\n");
 
-			/* Killed before anything was written down: an empty folder may stay. */
+			/*
+			 * Killed before anything was written down: an empty folder may
+			 * stay.
+			 */
 			if (state)
 				memmove(state, strchr(state, '\n') + 1,
 					strlen(strchr(state, '\n') + 1) + 1);

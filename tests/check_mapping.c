@@ -149,9 +149,11 @@ static const struct {
 START_TEST(mapping_against_hardware)
 {
 	struct pcidev dev = { .vendor = 0x10de, .device = 0x2204, .subvendor = 0x1043,
-			      .subdevice = 0x8798, .iommu_group = mismatches[_i].hw_group };
+			      .subdevice = 0x8798,
+			      .iommu_group = mismatches[_i].hw_group };
 	struct mapping m = { .mdev = mismatches[_i].mdev };
-	struct mapping_map map = { .id = mismatches[_i].id, .iommugroup = mismatches[_i].group,
+	struct mapping_map map = { .id = mismatches[_i].id,
+				   .iommugroup = mismatches[_i].group,
 				   .subsystem_id = mismatches[_i].subsystem };
 	const char *field = mapping_mismatch(&m, &map, &dev, mismatches[_i].has_subsystem,
 					     mismatches[_i].is_first);

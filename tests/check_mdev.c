@@ -65,7 +65,8 @@ START_TEST(mdev_type_is_read_so)
 	size_t n;
 
 	testroot_function(GPU);
-	add_type(types[_i].type, types[_i].available, types[_i].name, types[_i].description);
+	add_type(types[_i].type, types[_i].available, types[_i].name,
+		 types[_i].description);
 	testroot_dir("/sys/devices/pci0000:00/" GPU "/mdev_supported_types/zz");
 	ck_assert_int_eq(mdev_types_read(&parent, 1, &t, &n), 0);
 	ck_assert_uint_eq(n, 2);

@@ -35,7 +35,8 @@ START_TEST(function_is_parsed_or_left_alone)
 	struct pciaddr addr = { 7, 7, 7, 7 };
 	char buf[PCIADDR_STRLEN];
 
-	ck_assert_msg(pciaddr_parse(functions[_i].text, &addr) == !!functions[_i].canonical,
+	ck_assert_msg(pciaddr_parse(functions[_i].text, &addr) ==
+		      !!functions[_i].canonical,
 		      "'%s'", functions[_i].text);
 	ck_assert_str_eq(pciaddr_format(&addr, buf),
 			 functions[_i].canonical ? functions[_i].canonical : "0007:07:07.7");
@@ -79,7 +80,8 @@ START_TEST(order_is_domain_bus_slot_function)
 			struct pciaddr a, b;
 			int order;
 
-			ck_assert(pciaddr_parse(sorted[i], &a) && pciaddr_parse(sorted[k], &b));
+			ck_assert(pciaddr_parse(sorted[i], &a) &&
+				  pciaddr_parse(sorted[k], &b));
 			order = pciaddr_compare(&a, &b);
 			ck_assert_int_eq((order > 0) - (order < 0), (i > k) - (i < k));
 			ck_assert(pciaddr_same_slot(&a, &b) == (i == k || i + k == 1));
@@ -93,7 +95,8 @@ int main(void)
 	Suite *suite = suite_create("pciaddr");
 	TCase *tcase = tcase_create("pciaddr");
 
-	tcase_add_loop_test(tcase, function_is_parsed_or_left_alone, 0, ARRAY_SIZE(functions));
+	tcase_add_loop_test(tcase, function_is_parsed_or_left_alone, 0,
+			    ARRAY_SIZE(functions));
 	tcase_add_loop_test(tcase, slot_is_parsed_or_left_alone, 0, ARRAY_SIZE(slots));
 	tcase_add_test(tcase, order_is_domain_bus_slot_function);
 	suite_add_tcase(suite, tcase);

@@ -160,7 +160,8 @@ START_TEST(of_the_board)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-		ck_assert_msg(pcidev_is_of_board(&cases[i].mate, &cases[i].gpu) == cases[i].board,
+		ck_assert_msg(pcidev_is_of_board(&cases[i].mate, &cases[i].gpu) ==
+			      cases[i].board,
 			      "case %zu", i);
 }
 END_TEST

@@ -145,7 +145,8 @@ static void check_values(const json_t *want, const char *const values[])
 			continue;
 		n++;
 		if (json_is_integer(value))
-			ck_assert_int_eq(json_integer_value(value), propstr_is_true(values[i]));
+			ck_assert_int_eq(json_integer_value(value),
+					 propstr_is_true(values[i]));
 		else
 			ck_assert_str_eq(json_string_value(value), values[i]);
 	}

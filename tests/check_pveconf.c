@@ -92,7 +92,8 @@ static const struct {
 START_TEST(lines_and_sections)
 {
 	bool found;
-	_cleanup_free_ char *got = pick(cases[_i].rules, cases[_i].text, strlen(cases[_i].text),
+	_cleanup_free_ char *got = pick(cases[_i].rules, cases[_i].text,
+					strlen(cases[_i].text),
 					cases[_i].choice, cases[_i].name, &found);
 
 	ck_assert_msg(found == (cases[_i].want != NULL), "'%s'", cases[_i].text);
@@ -149,7 +150,8 @@ START_TEST(index_of_a_key)
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-		struct pveconf_item item = { .key = keys[i].key, .key_len = strlen(keys[i].key) };
+		struct pveconf_item item = { .key = keys[i].key,
+					     .key_len = strlen(keys[i].key) };
 		unsigned index = 99;
 		bool ok = pveconf_key_index(&item, "hostpci", 15, &index);
 

@@ -11,12 +11,14 @@ static const struct record_field fields[] = {
 };
 
 /* What the writer makes of one record, as a string of *len bytes; NULL with *bad. */
-static char *written(const struct record_opts *opts, const char *const values[], size_t *len,
+static char *written(const struct record_opts *opts, const char *const values[],
+		     size_t *len,
 		     char **bad)
 {
 	char *text = NULL;
 	FILE *out = open_memstream(&text, len);
-	struct record_writer *w = record_writer_new(out, fields, ARRAY_SIZE(fields), opts, bad);
+	struct record_writer *w = record_writer_new(out, fields, ARRAY_SIZE(fields), opts,
+						    bad);
 
 	if (w)
 		record_put(w, values);

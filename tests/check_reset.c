@@ -75,11 +75,13 @@ START_TEST(probe)
 	ck_assert_str_eq(methods[0].name, "device_specific");
 	ck_assert_str_eq(methods[6].name, "cxl_bus");
 	for (size_t i = 0; i < n; i++) {
-		ck_assert_int_eq(methods[i].err, fake_works(methods[i].name) ? 0 : -EINVAL);
+		ck_assert_int_eq(methods[i].err,
+				 fake_works(methods[i].name) ? 0 : -EINVAL);
 		works += methods[i].err == 0;
 		listed += methods[i].is_listed;
 	}
-	ck_assert_uint_eq(works, (*lists[_i].works != 0) + !!strchr(lists[_i].works, ' ') +
+	ck_assert_uint_eq(works, (*lists[_i].works != 0) +
+			  !!strchr(lists[_i].works, ' ') +
 			  (strcmp(lists[_i].works, "flr pm bus") == 0));
 	ck_assert_uint_eq(listed, (*lists[_i].list != 0) + !!strchr(lists[_i].list, ' '));
 	ck_assert_ptr_null(strstr(fake->log, "reset=1"));

@@ -89,7 +89,8 @@ START_TEST(every_cut_is_seen)
 
 	for (size_t len = 0; len <= sizeof(whole) - 1; len++) {
 		testroot_data(STATE, whole, len);
-		ck_assert_msg(state_read(path, &f) == (len == sizeof(whole) - 1 ? 0 : -EBADMSG),
+		ck_assert_msg(state_read(path, &f) ==
+			      (len == sizeof(whole) - 1 ? 0 : -EBADMSG),
 			      "cut at %zu", len);
 		state_done(&f);
 	}
@@ -127,7 +128,8 @@ START_TEST(write_then_read)
 	ck_assert_int_eq(g.time, f.time);
 	ck_assert_uint_eq(g.n, 2);
 	ck_assert_str_eq(g.entries[0].title, "a\tb\\c\nd");
-	ck_assert(g.entries[0].is_guest && g.entries[0].id.vmid == 100 && g.entries[0].running);
+	ck_assert(g.entries[0].is_guest && g.entries[0].id.vmid == 100 &&
+		  g.entries[0].running);
 	ck_assert_int_eq(g.entries[0].pid, 77);
 	ck_assert_uint_eq(g.entries[0].start_time, 5);
 	ck_assert(g.entries[0].has_disk && g.entries[0].onboot && !g.entries[0].template);
@@ -198,7 +200,7 @@ START_TEST(journal_names_its_job)
 	testroot_file("/run/vzdump.pid", "UPID:pve1:00001092:000003E7:65000000:vzdump:100:root@pam:\n");
 	add("qemu/101", "vzdump", 0);
 	ck_assert_int_eq(state_read(path, &f), 0);
-	ck_assert_int_eq(f.job_pid, 0);			/* a pid file of a job long gone */
+	ck_assert_int_eq(f.job_pid, 0);			/* the job is long gone */
 	state_done(&f);
 	process(4242, STAT("S", "999"));
 	add("qemu/102", "vzdump", 0);
@@ -231,7 +233,7 @@ START_TEST(journal_of_another_boot)
 	add("qemu/102", "vzdump", 0);
 	ck_assert_int_eq(state_read(path, &f), 0);
 	ck_assert(state_is_this_boot(&f));
-	ck_assert_int_eq(f.entries[0].pid, 0);		/* that number is somebody else's now */
+	ck_assert_int_eq(f.entries[0].pid, 0);		/* now somebody else's */
 	ck_assert_int_eq(f.entries[1].pid, 77);
 	state_done(&f);
 	free(path);

@@ -118,7 +118,7 @@ START_TEST(config_space_wins_over_the_guess)
 	ck_assert_int_eq(topology_read(&t), 0);
 	ck_assert_int_eq(t.fns[1].port, TOPOLOGY_BRIDGE);
 	ck_assert(t.fns[1].is_port_known);
-	ck_assert_int_eq(t.fns[2].port, TOPOLOGY_BRIDGE);	/* an empty one below it */
+	ck_assert_int_eq(t.fns[2].port, TOPOLOGY_BRIDGE);	/* empty, below it */
 	topology_done(&t);
 }
 END_TEST
@@ -192,7 +192,7 @@ END_TEST
 static const struct {
 	const char *what;
 	size_t len;
-	unsigned char at, value;	/* one byte changed in a config space with PCIe and FLR */
+	unsigned char at, value;	/* a byte changed in what has PCIe and FLR */
 	int header, port;
 	bool flr;
 } configs[] = {
@@ -233,7 +233,8 @@ END_TEST
 
 START_TEST(af_flr)
 {
-	unsigned char bytes[256] = { 0x86, 0x80, [0x06] = 0x10, [0x34] = 0x98, [0x98] = 0x13,
+	unsigned char bytes[256] = { 0x86, 0x80, [0x06] = 0x10, [0x34] = 0x98,
+				     [0x98] = 0x13,
 				     [0x9b] = (unsigned char)_i };
 	struct pciaddr addr = at("0000:00:01.0");
 	struct pciconfig c;
@@ -353,7 +354,10 @@ START_TEST(no_bridge_holds_it)
 }
 END_TEST
 
-/* A switch whose upstream port has a function beside it, as some have for their DMA engine. */
+/*
+ * A switch whose upstream port has a function beside it, as some have for their DMA
+ * engine.
+ */
 START_TEST(upstream_port_with_a_mate)
 {
 	struct topology t;

@@ -123,7 +123,8 @@ int main(void)
 	TCase *tcase = tcase_create("trust");
 
 	tcase_add_checked_fixture(tcase, testroot_setup, testroot_teardown);
-	tcase_add_loop_test(tcase, what_others_may_write_is_not_trusted, 0, ARRAY_SIZE(modes));
+	tcase_add_loop_test(tcase, what_others_may_write_is_not_trusted, 0,
+			    ARRAY_SIZE(modes));
 	tcase_add_test(tcase, other_owners_are_not_trusted);
 	tcase_add_test(tcase, nothing_there_is_no_problem);
 	tcase_add_test(tcase, state_folders_are_private);

@@ -12,7 +12,7 @@ struct fake {
 	int writes;
 	int hang_at;		/* the write that hangs, from 1; 0: none */
 	char works[64];		/* methods that a probe finds, in the kernel's order */
-	int reset_errno;	/* of a write to reset or reset_subordinate; 0: it works */
+	int reset_errno;	/* of a write to reset, reset_subordinate; or 0 */
 };
 
 static struct fake *fake;	/* shared with children */

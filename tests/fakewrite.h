@@ -25,7 +25,8 @@ ssize_t __wrap_write(int fd, const void *data, size_t len)
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	n = readlink(link, path, sizeof(path) - 1);
-	if (!fakewrite || n < 0 || !*testroot || strncmp(path, testroot, strlen(testroot)) != 0)
+	if (!fakewrite || n < 0 || !*testroot ||
+	    strncmp(path, testroot, strlen(testroot)) != 0)
 		return __real_write(fd, data, len);
 	path[n] = '\0';
 	snprintf(value, sizeof(value), "%.*s", (int)len, (const char *)data);

@@ -17,7 +17,8 @@ static inline struct pciaddr at(const char *text)
 }
 
 /* Write an attribute of the function with this folder below /sys/devices. */
-static inline void pcitree_attribute(const char *place, const char *name, const char *text)
+static inline void pcitree_attribute(const char *place, const char *name,
+				     const char *text)
 {
 	_cleanup_free_ char *path = xasprintf("/sys/devices/%s/%s", place, name);
 

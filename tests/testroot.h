@@ -26,7 +26,8 @@ static inline void testroot_setup(void)
 	root_set(testroot);
 }
 
-static inline int testroot_rm(const char *path, const struct stat *st, int flag, struct FTW *ftw)
+static inline int testroot_rm(const char *path, const struct stat *st, int flag,
+			      struct FTW *ftw)
 {
 	(void)st;
 	(void)flag;
@@ -85,7 +86,9 @@ static inline void testroot_link(const char *path, const char *target)
 	free(full);
 }
 
-/* A PCI function below pci0000:00, as /sys has it, with its link in /sys/bus/pci/devices. */
+/*
+ * A PCI function below pci0000:00, as /sys has it, with its link in /sys/bus/pci/devices.
+ */
 static inline void testroot_function(const char *addr)
 {
 	char *dir = xasprintf("/sys/devices/pci0000:00/%s", addr);
@@ -102,7 +105,8 @@ static inline void testroot_function(const char *addr)
 	free(dir);
 }
 
-static inline void testroot_attribute(const char *addr, const char *name, const char *text)
+static inline void testroot_attribute(const char *addr, const char *name,
+				      const char *text)
 {
 	char *path = xasprintf("/sys/devices/pci0000:00/%s/%s", addr, name);
 

@@ -40,7 +40,8 @@ int main(int argc, char *argv[])
 		fd = (int)syscall(SYS_openat2, atoi(argv[2]), argv[3],
 				  &(struct open_how){ .flags = strtoull(argv[4], NULL, 0),
 						      .mode = strtoull(argv[5], NULL, 0),
-						      .resolve = strtoull(argv[6], NULL, 0) },
+						      .resolve =
+							      strtoull(argv[6], NULL, 0) },
 				  sizeof(struct open_how));
 	else
 		return 1;
@@ -48,7 +49,8 @@ int main(int argc, char *argv[])
 	if (fd >= 0) {
 		message.msg_control = &space;
 		message.msg_controllen = sizeof(space);
-		space.head = (struct cmsghdr){ .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS,
+		space.head = (struct cmsghdr){ .cmsg_level = SOL_SOCKET,
+					       .cmsg_type = SCM_RIGHTS,
 					       .cmsg_len = CMSG_LEN(sizeof(int)) };
 		memcpy(CMSG_DATA(&space.head), &fd, sizeof(fd));
 	}
@@ -61,7 +63,8 @@ static int receive(int from, int cloexec)
 	struct iovec number = { .iov_base = &error, .iov_len = sizeof(error) };
 	union space space = { 0 };
 	struct msghdr message = { .msg_iov = &number, .msg_iovlen = 1,
-				  .msg_control = &space, .msg_controllen = sizeof(space) };
+				  .msg_control = &space,
+				  .msg_controllen = sizeof(space) };
 
 	if (recvmsg(from, &message, cloexec ? MSG_CMSG_CLOEXEC : 0) <= 0)
 		error = ENOSYS;

@@ -36,12 +36,15 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { FILE_MAX_SIZE = 1 << 20, FS_MAX_SIZE = 128 << 20, INODES_MAX = 256 << 10, WWW_DATA = 33 };
+enum { FILE_MAX_SIZE = 1 << 20, FS_MAX_SIZE = 128 << 20, INODES_MAX = 256 << 10,
+       WWW_DATA = 33 };
 
-/* Paths begin with '/'; a folder that holds something is never renamed, so they are keys. */
+/*
+ * Paths begin with '/'; a folder that holds something is never renamed, so they are keys.
+ */
 struct entry {
 	struct entry *next;
-	unsigned opened;	/* how often it is open; what is gone from the list waits for 0 */
+	unsigned opened;	/* how often it is open; what is gone waits for 0 */
 	bool is_dir, gone;
 	char *data;		/* FILE_MAX_SIZE bytes, when anything was ever written */
 	size_t len;
@@ -322,7 +325,8 @@ static int fs_release(const char *path, struct fuse_file_info *fi)
 	return 0;
 }
 
-static int fs_read(const char *path, char *buf, size_t size, off_t off, struct fuse_file_info *fi)
+static int fs_read(const char *path, char *buf, size_t size, off_t off,
+		   struct fuse_file_info *fi)
 {
 	const struct entry *e = of(fi);
 
@@ -461,13 +465,15 @@ static int fs_chmod(const char *path, mode_t mode, struct fuse_file_info *fi)
 
 static int fs_chown(const char *path, uid_t uid, gid_t gid, struct fuse_file_info *fi)
 {
-	bool fine = (uid == (uid_t)-1 || uid == 0) && (gid == (gid_t)-1 || gid == WWW_DATA);
+	bool fine = (uid == (uid_t)-1 || uid == 0) &&
+		(gid == (gid_t)-1 || gid == WWW_DATA);
 
 	path = fi && fi->fh ? of(fi)->path : path;
 	return told(fine ? 0 : -EPERM, "chown %s %d:%d", path, (int)uid, (int)gid);
 }
 
-static int fs_utimens(const char *path, const struct timespec tv[2], struct fuse_file_info *fi)
+static int fs_utimens(const char *path, const struct timespec tv[2],
+		      struct fuse_file_info *fi)
 {
 	struct entry *e = fi && fi->fh ? of(fi) : find(path);
 	int rc = may_change();
@@ -502,9 +508,11 @@ static void *fs_init(struct fuse_conn_info *conn, struct fuse_config *cfg)
 }
 
 static const struct fuse_operations operations = {
-	.init = fs_init, .getattr = fs_getattr, .readlink = fs_readlink, .readdir = fs_readdir,
+	.init = fs_init, .getattr = fs_getattr, .readlink = fs_readlink,
+	.readdir = fs_readdir,
 	.mkdir = fs_mkdir, .create = fs_create, .open = fs_open, .release = fs_release,
-	.read = fs_read, .write = fs_write, .truncate = fs_truncate, .unlink = fs_unlink, .rmdir = fs_rmdir,
+	.read = fs_read, .write = fs_write, .truncate = fs_truncate, .unlink = fs_unlink,
+	.rmdir = fs_rmdir,
 	.rename = fs_rename, .chmod = fs_chmod, .chown = fs_chown, .utimens = fs_utimens,
 	.statfs = fs_statfs,
 };

@@ -158,7 +158,8 @@ static int listen_command(void)
 
 	len = snprintf(addr.sun_path + 1, sizeof(addr.sun_path) - 1, "/var/lib/lxc/%s/command", id);
 	if (bind(fd, (struct sockaddr *)&addr,
-		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len)) < 0)
+		 (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 +
+			     (size_t)len)) < 0)
 		return -1;
 	return listen(fd, 4);
 }

@@ -78,7 +78,8 @@ static ssize_t raw_read(const char *path, char *buf, size_t size)
 
 static void raw_write(const char *path, const char *text, int flags)
 {
-	int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0644);
+	int fd = (int)syscall(SYS_openat, AT_FDCWD, path,
+			      O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0644);
 
 	if (fd < 0)
 		return;
@@ -127,7 +128,8 @@ static bool fault(const char *word, char *rest, size_t size)
 	if (raw_read(SIM "/faults", buf, sizeof(buf)) <= 0)
 		return false;
 	for (line = strtok_r(buf, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		if (strncmp(line, word, len) != 0 || (line[len] != '\0' && line[len] != ' '))
+		if (strncmp(line, word, len) != 0 ||
+		    (line[len] != '\0' && line[len] != ' '))
 			continue;
 		if (rest)
 			snprintf(rest, size, "%s", line + len + (line[len] == ' '));
@@ -152,7 +154,9 @@ static bool proc_session(pid_t pid, pid_t *sid)
 	return true;
 }
 
-/* SIGKILL the session of the vzdump worker, with or without the worker; ourselves last. */
+/*
+ * SIGKILL the session of the vzdump worker, with or without the worker; ourselves last.
+ */
 static void kill_session(bool worker_too)
 {
 	char buf[256];
@@ -168,7 +172,8 @@ static void kill_session(bool worker_too)
 		kill((pid_t)worker, SIGKILL);
 	while (dir && (d = readdir(dir))) {
 		pid = atoi(d->d_name);
-		if (pid <= 1 || pid == getpid() || pid == (pid_t)worker || !proc_session(pid, &sid))
+		if (pid <= 1 || pid == getpid() || pid == (pid_t)worker ||
+		    !proc_session(pid, &sid))
 			continue;
 		if (sid == (pid_t)worker)
 			kill(pid, SIGKILL);
@@ -326,7 +331,8 @@ static void show_nodes(const char *addr, bool show)
 				*p = '!';
 		snprintf(away, sizeof(away), "%s/%s", top, line);
 		syscall(SYS_mkdirat, AT_FDCWD, top, 0755);
-		syscall(SYS_renameat2, AT_FDCWD, show ? away : path, AT_FDCWD, show ? path : away, 0);
+		syscall(SYS_renameat2, AT_FDCWD, show ? away : path, AT_FDCWD,
+			show ? path : away, 0);
 	}
 }
 
@@ -480,7 +486,8 @@ static int new_id(const char *driver, const char *text, bool remove)
 	raw_write(path, want, O_APPEND);
 	dir = opendir(DEVICES);	/* it takes what is free and fits */
 	while (dir && (d = readdir(dir)))
-		if (d->d_name[0] != '.' && has_dynid(driver, d->d_name) && matches(driver, d->d_name))
+		if (d->d_name[0] != '.' && has_dynid(driver, d->d_name) &&
+		    matches(driver, d->d_name))
 			bind_to(driver, d->d_name);
 	if (dir)
 		closedir(dir);
@@ -719,7 +726,8 @@ static int open_any(int dirfd, const char *path, int flags, mode_t mode)
 		count_step("mark", path + strlen(SIM "/step."));
 	/* the sink /dev/null and the like are nobody's disk */
 	if (writes && strncmp(path, "/dev/", 5) != 0)
-		REFUSE(dirfd, path, flags & O_CREAT && fstatat(dirfd, path, &st, 0) < 0, -1);
+		REFUSE(dirfd, path, flags & O_CREAT && fstatat(dirfd, path, &st, 0) < 0,
+		       -1);
 	return (int)syscall(SYS_openat, dirfd, path, flags, mode);
 }
 
@@ -748,8 +756,14 @@ int __openat_2(int fd, const char *path, int flags);
 int __openat64_2(int fd, const char *path, int flags);
 int __open_2(const char *path, int flags) { return open_any(AT_FDCWD, path, flags, 0); }
 int __open64_2(const char *path, int flags) { return open_any(AT_FDCWD, path, flags, 0); }
-int __openat_2(int fd, const char *path, int flags) { return open_any(fd, path, flags, 0); }
-int __openat64_2(int fd, const char *path, int flags) { return open_any(fd, path, flags, 0); }
+int __openat_2(int fd, const char *path, int flags)
+{
+	return open_any(fd, path, flags, 0);
+}
+int __openat64_2(int fd, const char *path, int flags)
+{
+	return open_any(fd, path, flags, 0);
+}
 
 #define FOPEN(name)							\
 FILE *name(const char *path, const char *mode)				\
