@@ -114,7 +114,8 @@ static int listen_to(const struct kind *only)
 			continue;
 		for (size_t j = 0; j < 6 && (j == 0 || kinds[i].calls[j] > 0); j++) {
 			code[n++] = (struct sock_filter)BPF_JUMP(
-				BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)kinds[i].calls[j], 0, 1);
+				BPF_JMP | BPF_JEQ | BPF_K,
+				(uint32_t)kinds[i].calls[j], 0, 1);
 			code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K,
 								 SECCOMP_RET_USER_NOTIF);
 		}
@@ -122,7 +123,8 @@ static int listen_to(const struct kind *only)
 	code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 	if (geteuid() != 0)
 		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
-	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER,
+	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+			    SECCOMP_FILTER_FLAG_NEW_LISTENER,
 			    &(struct sock_fprog){ .len = n, .filter = code });
 }
 
@@ -201,7 +203,8 @@ static ssize_t name_of(const struct seccomp_notif *req, char *path, size_t size)
 
 	for (; size > 1; size /= 2) {
 		n = process_vm_readv((pid_t)req->pid, &(struct iovec){ path, size - 1 }, 1,
-				     &(struct iovec){ (void *)(uintptr_t)from, size - 1 }, 1, 0);
+				     &(struct iovec){ (void *)(uintptr_t)from, size - 1 },
+				     1, 0);
 		if (n > 0)
 			return n;
 	}
@@ -270,7 +273,8 @@ static void report_hit(const struct watch *w, const struct kind *kind,
 }
 
 /* Is it the call that has to fail? */
-static int is_one(struct watch *w, const struct kind *kind, const struct seccomp_notif *req)
+static int is_one(struct watch *w, const struct kind *kind,
+		  const struct seccomp_notif *req)
 {
 	int is_rename = strcmp(kind->name, "rename") == 0;
 
@@ -331,7 +335,8 @@ static void serve_on(struct watch *w)
 
 static int run(struct watch *w)
 {
-	struct pollfd p[2] = { { .fd = w->listener, .events = POLLIN }, { .events = POLLIN } };
+	struct pollfd p[2] = { { .fd = w->listener, .events = POLLIN },
+			       { .events = POLLIN } };
 	time_t end = time(NULL) + 60;
 	int status;
 
