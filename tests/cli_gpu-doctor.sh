@@ -181,9 +181,11 @@ fault "leftovers"
 sed -i '1ilock: backup' "$vm/101.conf"
 mkdir -p "$r/run/pve-gpu-utils/rescan"
 : >"$r/run/pve-gpu-utils/rescan/0000:05:00.0"
+: >"$r/run/pve-gpu-utils/rescan/10000:e1:00.0"
 doctor 1
 has '  warn  qemu/101 is locked for a backup, and none runs' '        # qm unlock 101' \
-	'  warn  pci-rescan has not put everything back at 0000:05:00.0' '        # pci-rescan 0000:05:00.0'
+	'  warn  pci-rescan has not put everything back at 0000:05:00.0' '        # pci-rescan 0000:05:00.0' \
+	'        # pci-rescan 10000:e1:00.0'
 # While a backup runs its lock is in order.
 : >"$r/run/vzdump.lock"
 flock "$r/run/vzdump.lock" gpu-doctor -R "$r" >"$dir/out" 2>&1 || :

@@ -128,8 +128,11 @@ look_at_host() {
 
 # Reads all ones: off the bus. One that sleeps in D3cold is not woken for this.
 is_dead() {
-	[ "$(attribute "$1" power_state)" != D3cold ] || return 1
-	[ "$(od -An -tx4 -N4 "$root/sys/bus/pci/devices/$1/config" 2>/dev/null | tr -d ' ')" = ffffffff ]
+	power=$(attribute "$1" power_state) || die "$EX_OSERR" "$1: cannot be looked at"
+	[ "$power" != D3cold ] || return 1
+	id=$(od -An -tx4 -N4 "$root/sys/bus/pci/devices/$1/config" 2>/dev/null | tr -d ' ') ||
+		die "$EX_OSERR" "$1: cannot be looked at"
+	[ "$id" = ffffffff ]
 }
 
 # Functions of the group that are no bridge and not of a GPU's card.
@@ -196,7 +199,7 @@ look_for_leftovers() {
 	while IFS=$tab read -r id type _ parent _; do
 		found leftovers warn "vGPU $id ($type on $parent) is used by nobody" - "mdev-rm --leftovers"
 	done <"$dir/leftovers"
-	for file in "$root/run/pve-gpu-utils/rescan/"0*; do
+	for file in "$root/run/pve-gpu-utils/rescan/"*; do
 		[ -f "$file" ] || continue
 		found leftovers warn "pci-rescan has not put everything back at ${file##*/}" "it was killed, or a function did not come back" "pci-rescan ${file##*/}"
 	done
@@ -303,7 +306,9 @@ export PVE_GPU_ROOT
 
 dir=$(mktemp -d) || die "$EX_OSERR" "no temporary directory"
 job=''
-trap '[ -z "$job" ] || kill "$job" || :; rm -rf "$dir"' EXIT
+finished=''
+# 1 is for what was found, not for a tool that failed.
+trap 'rc=$?; [ -z "$job" ] || kill "$job" || :; rm -rf "$dir"; [ -n "$finished" ] || [ "$rc" -ge 64 ] || exit "$EX_OSERR"' EXIT
 trap 'exit 130' INT TERM HUP
 : >"$dir/findings"
 for name in qemu lxc status plan; do
@@ -334,10 +339,11 @@ look_for_leftovers
 rc=0
 report "$mode" >"$dir/report" || rc=$?
 [ "$rc" -le 1 ] || die "$EX_OSERR" "the report could not be written"
-cat "$dir/report" || exit 74
+cat "$dir/report" || exit "$EX_IOERR"
 [ -z "$bundle" ] || {
-	report -v >"$dir/report" || :
+	report -v >"$dir/report" || [ $? -eq 1 ] || die "$EX_OSERR" "the report could not be written"
 	path=$(tool doctor-bundle) || exit "$EX_OSERR"
 	"$path" "$dir" "$bundle" || die "$EX_CANTCREAT" "$bundle could not be written"
 }
+finished=yes
 exit "$rc"
