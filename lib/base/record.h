@@ -9,7 +9,7 @@
 
 enum record_type {
 	RECORD_STRING,
-	RECORD_NUMBER,		/* JSON number; the value is still passed as decimal text */
+	RECORD_NUMBER,		/* JSON number; the value is passed as decimal text */
 };
 
 struct record_field {

@@ -19,7 +19,7 @@
 
 enum {
 	KILL_AFTER = 5000,	/* ms from SIGTERM to SIGKILL */
-	GIVE_UP_AFTER = 2000,	/* ms from SIGKILL to leaving it: it hangs in the kernel */
+	GIVE_UP_AFTER = 2000,	/* ms from SIGKILL to leaving it in the kernel */
 	SYSTEMD_RUN_ARGS = 10,
 };
 

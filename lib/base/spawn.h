@@ -11,16 +11,17 @@
 struct spawn_opts {
 	unsigned timeout;	/* s until SIGTERM, 5 s later SIGKILL; 0 = no limit */
 	bool pass;		/* output goes to our own stdout and stderr */
-	void (*line)(const char *line, void *arg);	/* else: told of each line; NULL: output is lost */
+	/* else: told of each line; NULL: output is lost */
+	void (*line)(const char *line, void *arg);
 	void *arg;
-	int keep;		/* a lock of ours that the command is to keep open; 0 = none */
+	int keep;		/* a lock that the command is to keep open; 0 = none */
 };
 
 struct spawn {			/* one command under way; fields are the module's own */
 	struct spawn_opts opts;
 	pid_t pid;
 	int pidfd;		/* -1 once it has ended */
-	int out;		/* pipe (or the detached one's memory file) with its output; -1 */
+	int out;		/* its output: a pipe, or the memory file; -1 */
 	bool group;		/* leads a group of its own, which the signals go to */
 	bool memory;		/* out is a memory file, read at the end */
 	int64_t started;	/* ms, spawn_now() */
@@ -48,7 +49,8 @@ int spawn_start(struct spawn *s, const char *const argv[], const struct spawn_op
  * The same, outside our process group, session and mount namespace, so that
  * neither a signal to our group nor our death ends it and nobody who waits for
  * our output waits for it: a transient unit (systemd-run --wait) where systemd
- * is the init and has its bus, else a setsid(2) child in the mount namespace of process 1.
+ * is the init and has its bus, else a setsid(2) child in the mount namespace of
+ * process 1.
  *
  * unit: name of the transient unit, without ".service"; two of one name exclude each other.
  * opts->line is told the output at the end; under systemd that is systemd-run's

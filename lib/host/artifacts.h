@@ -27,7 +27,7 @@ enum artifacts_initramfs {
 
 struct artifacts {
 	struct hostfiles files;	/* those of the paths above that are wanted */
-	struct strlist words;	/* for the kernel's command line, --cmdline's too; no word twice */
+	struct strlist words;	/* for the kernel's command line; no word twice */
 	struct strlist notes;	/* what the user is to be warned of, a line each */
 };
 

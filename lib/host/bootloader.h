@@ -23,7 +23,7 @@ struct bootloader {
 	bool kernel_install;	/* loader entries are written by kernel-install(8) */
 	bool guessed;		/* not clear which is in use: both are served */
 	bool no_esp;		/* proxmox-boot-tool skips all of its ESPs */
-	char *skipped;		/* owned; what it says of the last one that it skips; NULL */
+	char *skipped;		/* owned; what it says of the last one skipped */
 	char *name;		/* owned; "GRUB", "systemd-boot by …", "none known" */
 	char *evidence;		/* owned; what tells so */
 };

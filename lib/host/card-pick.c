@@ -161,7 +161,8 @@ static int pick_gpu(const struct topology *t, const char *text, struct card_pick
 	gpu = display_of(t, fn);
 	if (gpu < 0) {
 		*error = xasprintf("%s: not a GPU but a %s; to give it away all the same: --id %04x:%04x",
-				   name, topology_class_word(dev->class), dev->vendor, dev->device);
+				   name, topology_class_word(dev->class), dev->vendor,
+				   dev->device);
 		return -ENODEV;
 	}
 	pick_card(t, gpu, picks);
@@ -247,8 +248,8 @@ static bool is_in_use(const struct topofn *fn, bool alone, char **error)
 	    dev->class >> 8 != SUBCLASS_USB)
 		return false;
 	*error = xasprintf("%s %04x:%04x: a %s that the host uses (driver %s); --force takes it all the same",
-			   name, dev->vendor, dev->device, topology_class_word(dev->class),
-			   dev->driver);
+			   name, dev->vendor, dev->device,
+			   topology_class_word(dev->class), dev->driver);
 	return true;
 }
 

@@ -13,25 +13,29 @@
 /* How vfio-pci gets hold of a function at boot. */
 enum card_how {
 	CARD_BY_ID,		/* vendor:device is nobody else's: vfio-pci.ids */
-	CARD_BY_SUBSYSTEM,	/* vendor:device:subvendor:subdevice is nobody else's: the same */
-	CARD_BY_SLOT,		/* driver_override: a function that stays with the host is equal */
+	CARD_BY_SUBSYSTEM,	/* the same with subvendor:subdevice */
+	CARD_BY_SLOT,		/* driver_override: an equal one stays with the host */
 };
 
 struct card_fn {
 	const struct pcidev *dev;	/* in cards.topo */
 	enum card_how how;
 	bool is_display;	/* base class 03, or 12 (accelerators) */
-	bool is_boot;		/* boot_vga is 1: firmware and early consoles draw on it */
+	bool is_boot;		/* boot_vga is 1: the firmware draws on it */
 };
 
 struct cards {
 	struct topology topo;	/* owned; every function of the host */
 	struct card_fn *fns;	/* owned; what is given away, sorted by address */
 	size_t n;
-	const struct pcidev **mates;	/* owned; other members, no bridges, of their IOMMU groups */
+	/* Owned; the other members of their IOMMU groups, bridges left out. */
+	const struct pcidev **mates;
 	size_t n_mates;
-	char *others_ids;	/* owned; where others set vfio-pci.ids that are not just ours:
-				   a second list would replace it, so all is CARD_BY_SLOT; NULL */
+	/*
+	 * Owned; where others set vfio-pci.ids that are not just ours: a second list
+	 * would replace it, so all is CARD_BY_SLOT. NULL without.
+	 */
+	char *others_ids;
 };
 
 /*
@@ -54,7 +58,8 @@ int cards_find(const struct setup_request *request, struct cards *cards, char **
 void cards_done(struct cards *cards);
 
 /*
- * Does a list of ids match a function? Fields that are left out match all; NULL matches none.
+ * Does a list of ids match a function? Fields that are left out match all; NULL
+ * matches none.
  * Source: drivers/vfio/pci/vfio_pci.c, vfio_pci_fill_ids.
  */
 bool card_ids_match(const char *ids, const struct pcidev *dev);

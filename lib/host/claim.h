@@ -18,7 +18,7 @@ struct claim_module {		/* a module that claims functions which are given away */
 struct claims {
 	struct claim_module *mods;	/* owned, sorted by name */
 	size_t n;
-	bool vfio_builtin;	/* vfio-pci is not a module in at least one installed kernel */
+	bool vfio_builtin;	/* vfio-pci is no module in at least one kernel */
 };
 
 /*

@@ -16,7 +16,7 @@ struct hostcheck_line {
 	enum hostcheck_level level;
 	const char *topic;	/* one word, static */
 	char *what;		/* owned; what was found */
-	char *how;		/* owned; why it matters or the way out; NULL without one */
+	char *how;		/* owned; why it matters, or the way out; NULL */
 };
 
 struct hostcheck {

@@ -48,7 +48,8 @@ void kmodconf_claimants(struct kmodconf *k, const char *modalias, struct strlist
 
 /* '-' and '_' are the same in all names. */
 bool kmodconf_is_builtin(struct kmodconf *k, const char *module);
-bool kmodconf_exists(struct kmodconf *k, const char *module);	/* as a file or built in */
+/* As a file or built in. */
+bool kmodconf_exists(struct kmodconf *k, const char *module);
 /*
  * Kept from being loaded by its alias ("blacklist") or at all ("install MODULE
  * /bin/false").
@@ -66,7 +67,7 @@ char *kmodconf_options(struct kmodconf *k, const char *module);
 struct kmodconf_line {
 	char *path;		/* owned; without the root */
 	unsigned long line;	/* from 1 */
-	char *text;		/* owned; blanks at both ends and comments cut, continued lines joined */
+	char *text;		/* owned; trimmed, no comment, continued lines joined */
 };
 
 /*

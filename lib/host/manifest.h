@@ -19,7 +19,7 @@ struct manifest {
 	struct setup_request request;	/* what apply was asked for */
 	struct hostfiles files;		/* our own files, as we wrote them */
 	struct strlist words;		/* our words in /etc/kernel/cmdline */
-	struct hostfile before;		/* /etc/kernel/cmdline without; path NULL: not ours */
+	struct hostfile before;		/* /etc/kernel/cmdline without; or no path */
 	struct hostfile after;		/* and as we wrote it */
 	struct strlist dirs;		/* folders that we made, the parent first */
 	struct strlist cards;		/* "ADDR vvvv:dddd ssss:ssss" of each function */

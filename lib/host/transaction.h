@@ -53,7 +53,7 @@ void transaction_add(struct transaction *t, const struct hostfile *now,
  * Lock against a second run. The state folder is made for it.
  * made: the folders that were made are added, the parent first.
  * Returns a descriptor for transaction_unlock(), -EAGAIN when another run, or a
- * command that one began, still has the lock after some seconds, -EROFS, -ENOSPC, -EACCES or another -errno.
+ * command that one began, still has the lock after some seconds, or another -errno.
  */
 int transaction_lock(struct strlist *made);
 

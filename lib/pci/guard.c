@@ -28,8 +28,8 @@ struct check {
 	const struct topology *t;
 	enum guard_act act;
 	bool *hit;		/* owned; one for each of t */
-	bool *meant;		/* owned; named by the caller, or a part of the same card */
-	char **vital;		/* owned texts; why the host needs it, NULL if it does not */
+	bool *meant;		/* owned; named, or a part of the same card */
+	char **vital;		/* owned; why the host needs it; NULL */
 	struct mdev_instance *mdevs;	/* owned */
 	size_t n_mdevs;
 	struct guard_finding *found;	/* owned */

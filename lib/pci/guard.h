@@ -24,7 +24,7 @@ struct guard_finding {
  * The names, in the order of the findings; NULL at the end:
  *	dead		config space reads all ones, here or at a bridge above
  *	boot-vga	the display that the firmware started
- *	igpu		Intel's display on the root bus, which may hang the host in a reset
+ *	igpu		Intel's display on the root bus: a reset may hang the host
  *	is-vf		a virtual function would be removed: no rescan finds it again
  *	vfs		a function has virtual functions
  *	mdev		a function, or a virtual function of it, has mediated devices

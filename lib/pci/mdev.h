@@ -17,8 +17,8 @@ struct mdev_type {
 	char *name;		/* owned; human name, NULL when the driver gives none */
 	int available;		/* instances that can be made now; -1 unknown */
 	int max_instance;	/* from the description; -1 unknown */
-	int framebuffer;	/* MiB, from the description or NVIDIA's name; -1 unknown */
-	bool one_size;		/* the card takes one type at a time (NVIDIA time-sliced, the default) */
+	int framebuffer;	/* MiB, by description or NVIDIA's name; -1 unknown */
+	bool one_size;		/* one type at a time on the card (NVIDIA, time-sliced) */
 };
 
 struct mdev_instance {
@@ -42,8 +42,9 @@ int mdev_types_read(const struct pciaddr *parents, size_t n_parents,
 void mdev_types_free(struct mdev_type *types, size_t n);
 
 /*
- * Sizes from a type's name and description, each NULL when there is none: frame buffer in
- * MiB and instances that fit, -1 when nothing says it; is_mig: the name is that of a MIG slice.
+ * Sizes from a type's name and description, each NULL when there is none: frame
+ * buffer in MiB and instances that fit, -1 when nothing says it; is_mig: the name is
+ * that of a MIG slice.
  */
 void mdev_sizes(const char *name, const char *description, int *framebuffer,
 		int *max_instance, bool *is_mig);

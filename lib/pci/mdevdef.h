@@ -21,7 +21,7 @@ struct mdevdef_attr {		/* to be written below the instance, in order */
 struct mdevdef {
 	enum vgpu_backend backend;
 	char *parent;		/* owned; sysfs name */
-	char *id;		/* owned; UUID in lower case; the VF; SR-IOV: the parent */
+	char *id;		/* owned; UUID, lower case; the VF; SR-IOV: the parent */
 	char *type;		/* owned; type id */
 	bool is_auto;		/* "start": "auto"; false for "manual" */
 	unsigned count;		/* SR-IOV: number of VFs ("numvfs"); else 0 */

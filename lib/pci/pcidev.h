@@ -26,13 +26,14 @@ struct pcidev {
 enum {
 	PCIDEV_ADDR = 0,
 	PCIDEV_IDENT = 1 << 0,	/* class, vendor, device, subvendor, subdevice */
-	PCIDEV_BIND = 1 << 1,	/* driver, iommu_group, is_bridge, is_vf, physfn, has_mdev */
+	PCIDEV_BIND = 1 << 1,	/* driver, and all that is below it in pcidev */
 };
 
 /*
  * All functions of the host, sorted by address.
  * devs: allocated, n long; free with pcidev_free().
- * Returns 0, -ENOENT when there is no sysfs PCI bus (no functions then), or another -errno.
+ * Returns 0, -ENOENT when there is no sysfs PCI bus (no functions then), or another
+ * -errno.
  */
 int pcidev_list(unsigned what, struct pcidev **devs, size_t *n);
 void pcidev_free(struct pcidev *devs, size_t n);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
-/* The folders of sysfs whose entries are named by PCI functions, and those functions' own. */
+/* sysfs folders whose entries are named by PCI functions, and the functions' own. */
 #ifndef PCI_PCIFOLDER_H
 #define PCI_PCIFOLDER_H
 

@@ -20,7 +20,7 @@
 #include "base/xalloc.h"
 #include "pci/timedwrite.h"
 
-enum { GRACE = 300 };	/* ms from SIGKILL until a child counts as one that cannot be killed */
+enum { GRACE = 300 };	/* ms from SIGKILL until a child counts as unkillable */
 
 struct outcome {		/* told by the child through shared memory */
 	atomic_bool is_over;

@@ -20,7 +20,7 @@ enum topology_port {
 
 struct topofn {			/* one function */
 	struct pcidev dev;	/* with PCIDEV_IDENT and PCIDEV_BIND */
-	char *place;		/* owned; its folder, all links resolved (root_dir() too) */
+	char *place;		/* owned; its folder, no links in it (root_dir() too) */
 	char *root;		/* owned; the host bridge's folder, "pci0000:00" */
 	int parent;		/* index of the bridge right above; -1 on a root bus */
 	enum topology_port port;
