@@ -180,7 +180,8 @@ rc=0
 echo typed | extra="CUDA_RUNC_RUNTIME=$dir/other/runc-stdin" call exec c1 >"$dir/out" || rc=$?
 [ "$(cat "$dir/out")" = 'real: typed c1' ] || fail "stdin does not reach the runtime: $(cat "$dir/out")"
 
-# No container yet: engines ask which options there are. And CUDA is not touched for a pre-dump.
+# No container yet: engines ask which options there are. And CUDA is not touched for a
+# pre-dump.
 untouched() {
 	fresh paused
 	: >"$fake/stop"
@@ -241,7 +242,8 @@ mkdir -p "$root/xdg/nvidia-container-runtime"
 printf "[nvidia-container-runtime]\nruntimes = ['cuda-runc']\n" >"$root/xdg/nvidia-container-runtime/config.toml"
 chooses 'runc:' PATH="$dir/onlyrunc:$dir/other" XDG_CONFIG_HOME=/xdg
 rm -r "${root:?}/etc"
-# An nvidia-container-runtime that calls cuda-runc all the same ends at runc; a circle ends.
+# An nvidia-container-runtime that calls cuda-runc all the same ends at runc; a circle
+# ends.
 mkdir "$dir/circle"
 printf '#!/bin/sh\nexec "%s" "$@"\n' "$dir/bin/cuda-runc" >"$dir/circle/nvidia-container-runtime"
 chmod 755 "$dir/circle/nvidia-container-runtime"
@@ -293,7 +295,8 @@ grep -q '"suspended": 2' "$dir/image/cuda-runc.json" || fail "no note with the i
 [ -e "$fake/image-seen/cuda-runc.json" ] || fail "the note came after the dump"
 [ "$(cat "$fake/criu.conf")" = 'libdir /run' ] || fail "CRIU's options: $(cat "$fake/criu.conf")"
 
-# The runtime gets every global option; what is asked for beside it leaves no trace in the log.
+# The runtime gets every global option; what is asked for beside it leaves no trace in the
+# log.
 grep -q "^runc --root /run/runc/ns --log $dir/log.json --log-format json checkpoint" "$fake/log" || fail "globals of checkpoint"
 grep -q "^runc --root /run/runc/ns .*--log /dev/null state c1" "$fake/log" || fail "globals of state"
 [ ! -e "$dir/log.json" ] || fail "a checkpoint that works writes to --log"

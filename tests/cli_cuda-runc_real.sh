@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# cuda-runc over the real runc: a container whose CUDA jobs count, on a stand-in of libcuda.
-# What of a checkpoint needs CRIU is done by a runtime in between where CRIU does not work.
+# cuda-runc over the real runc: a container whose CUDA jobs count, on a stand-in of
+# libcuda. What of a checkpoint needs CRIU is done by a runtime in between where CRIU does
+# not work.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=expect.sh
 . "${TEST_SRC:-$(dirname "$0")}/expect.sh"
@@ -104,7 +105,8 @@ rt pause "$id" || fail pause
 is paused pause
 stands "$dir/fake/count" || fail "a paused job counts"
 
-# A checkpoint of the paused container that CRIU refuses: thawed, suspended, frozen, resumed, frozen.
+# A checkpoint of the paused container that CRIU refuses: thawed, suspended, frozen,
+# resumed, frozen.
 : >"$dir/fake/log"
 rc=0
 (cd "$dir/b" && rt checkpoint --image-path "$dir/image" --work-path "$dir/work" "$id") >"$dir/out" 2>&1 || rc=$?

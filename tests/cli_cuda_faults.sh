@@ -27,7 +27,8 @@ export LD_LIBRARY_PATH="$dir/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
 ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0"
 export ASAN_OPTIONS
 
-# knobs DIR [NAME VALUE]...: from now on this is the driver's folder, and there is no fault
+# knobs DIR [NAME VALUE]...: from now on this is the driver's folder, and there is no
+# fault
 knobs() {
 	FAKE_CUDA_DIR=$1
 	export FAKE_CUDA_DIR
@@ -340,7 +341,8 @@ end
 
 # --- signals ----------------------------------------------------------------------
 
-# struck SIGNAL SECONDS VERB: a signal to cuda-ckpt in the middle of copies that take a second
+# struck SIGNAL SECONDS VERB: a signal to cuda-ckpt in the middle of copies that take a
+# second
 struck() {
 	id=struck.$1.$2.$3
 	knobs "$dir/k.$id"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# The test for real GPUs (gpu/cuda.sh) on a libcuda without one: that it works where nobody
-# has a GPU, and that it sees memory that comes back wrong.
+# The test for real GPUs (gpu/cuda.sh) on a libcuda without one: that it works where
+# nobody has a GPU, and that it sees memory that comes back wrong.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=expect.sh
 . "${TEST_SRC:-$(dirname "$0")}/expect.sh"

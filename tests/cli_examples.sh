@@ -3,9 +3,10 @@
 # cli_examples.sh [PAGE...] - run the EXAMPLES of the manual pages on made-up hosts
 #
 # Each line "# COMMAND" of a page's EXAMPLES is run, in order, in its host's root, with
-# stand-ins for other packages' programs, and with -n what writes to a kernel. What it prints and its exit code are compared
-# with fixtures/examples/PAGE. Wrong options (64) and unknown commands (127) are never
-# right. EXAMPLES_UPDATE=1 writes the files anew: read what git diff says of them.
+# stand-ins for other packages' programs, and with -n what writes to a kernel. What it
+# prints and its exit code are compared with fixtures/examples/PAGE. Wrong options (64)
+# and unknown commands (127) are never right. EXAMPLES_UPDATE=1 writes the files anew:
+# read what git diff says of them.
 set -eu
 TEST_SRC=$(cd "${TEST_SRC:-$(dirname "$0")}" && pwd)
 man=$TEST_SRC/../man
@@ -106,7 +107,8 @@ examples() {
 		sed 's/\\(dq/"/g; s/\\(aq/'"'"'/g; s/\\&//g; s/\\-/-/g; s/\\e/\\/g'
 }
 
-# Split into files 001, 002, ...: a command and what belongs to it until the shell is content.
+# Split into files 001, 002, ...: a command and what belongs to it until the shell is
+# content.
 split_commands() { # DIR
 	n=0
 	file=

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# gpu-conflicts on a text fixture, with records as pve-hostpci-ls and lxc-gpu-ls print them.
+# gpu-conflicts on a text fixture, with records as pve-hostpci-ls and lxc-gpu-ls print
+# them.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=expect.sh
 . "${TEST_SRC:-$(dirname "$0")}/expect.sh"

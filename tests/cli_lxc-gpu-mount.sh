@@ -140,7 +140,8 @@ expect 0 lxc-gpu-mount -R "$root" --style mount --gpu none 200
 grep -q 'create=dir' "$conf/200.conf" || fail 'none has no nvidia-caps'
 back 'back and forth'
 
-# Groups are the container's own: a stopped one's that is mounted, a running one's by its init.
+# Groups are the container's own: a stopped one's that is mounted, a running one's by its
+# init.
 mkdir -p "$root/var/lib/lxc/200/rootfs/etc"
 printf 'root:x:0:\nvideo:x:44:me\nrender:x:992:\n' >"$root/var/lib/lxc/200/rootfs/etc/group"
 begin

@@ -210,7 +210,8 @@ alone "a file that is full"
 : >"$state/delay"
 (
 	while [ ! -e "$dir/stop" ]; do
-		# FUSE finds a name, then opens what it has found, which may be gone by then.
+		# FUSE finds a name, then opens what it has found, which may be gone by
+		# then.
 		cat "$conf" >"$dir/read" 2>/dev/null || cat "$conf" >"$dir/read" 2>/dev/null ||
 			echo "not there" >>"$dir/seen"
 		cmp -s "$dir/old" "$dir/read" || cmp -s "$dir/mount" "$dir/read" || echo other >>"$dir/seen"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lxc-nvidia-setup: what it refuses, --check, -n. What it does is tested on the simulated host.
+# lxc-nvidia-setup: what it refuses, --check, -n. What it does is tested on the simulated
+# host.
 set -eu
 # shellcheck source-path=SCRIPTDIR source=expect.sh
 . "${TEST_SRC:-$(dirname "$0")}/expect.sh"

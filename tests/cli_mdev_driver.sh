@@ -79,7 +79,8 @@ expect 73 mdev-mk -t mtty-1 -c 2 --define
 left 3 'no definition'
 rm "$root/etc/mdevctl.d/mtty"
 
-# Over a boot: what is auto comes again, with its attributes; a racing mdevctl is no error.
+# Over a boot: what is auto comes again, with its attributes; a racing mdevctl is no
+# error.
 expect 0 mdev-mk -t mtty-1 -u ${uuid}1 --auto --attr param=7
 expect 0 mdev-mk -t mtty-1 -u ${uuid}2 --define
 cp -r "$root/etc" "$dir/etc"

@@ -31,7 +31,8 @@ in_force() {
 	sed -n 's/^[[:space:]]*script:[[:space:]]*\(.*[^[:space:]]\)[[:space:]]*$/\1/p' "$conf" | tail -n 1
 }
 
-# round NAME CONTENT [ENABLE-OPTION]: enabled it names us, disabled it is the same byte for byte
+# round NAME CONTENT [ENABLE-OPTION]: enabled it names us, disabled it is the same byte
+# for byte
 round() {
 	fresh
 	# shellcheck disable=SC2059 # the escapes are meant

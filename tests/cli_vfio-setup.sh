@@ -362,7 +362,7 @@ set_up 0 vfio-setup undo
 has "run again /usr/sbin/proxmox-boot-tool refresh"
 unchanged "refresh works again"
 
-# --- failing, killed, locked out ------------------------------------------------------------
+# --- failing, killed, locked out --------------------------------------------------------
 fresh
 stand_in update-grub "echo update-grub >>'$dir/log'; exit 3"
 set_up 74 vfio-setup apply --gpu 01:00.0 --cmdline iommu=pt

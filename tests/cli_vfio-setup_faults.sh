@@ -89,7 +89,8 @@ must_be start "undo"
 
 # calls WORDS...: "NAME COUNT" of each kind of call that a run of it makes
 calls() {
-	# In valgrind it would be valgrind that is killed and whose calls fail: none of them.
+	# In valgrind it would be valgrind that is killed and whose calls fail: none of
+	# them.
 	[ -z "${TEST_VALGRIND-}" ] || { vfio-setup -R "$root" "$@" >/dev/null 2>&1 || :; return; }
 	strace -qq -c -o "$dir/counts" vfio-setup -R "$root" "$@" >/dev/null 2>&1 || :
 	awk -v kinds=" $kinds " '$NF != "total" && index(kinds, " " $NF " ") { print $NF, $4 }' "$dir/counts"
@@ -123,7 +124,8 @@ kill_all() {
 			0 | 1 | 69) ;;
 			*) fail "$where: check exited $rc" ;;
 			esac
-			# The one heals as the other does; each leads to one of the two ends.
+			# The one heals as the other does; each leads to one of the two
+			# ends.
 			if [ $((kills % 2)) -eq 0 ]; then
 				setup 0 undo
 				must_be start "$where, then undo"

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # expect.sh - for the command-line tests: what they ask of a program, and where; sourced.
 #
-# Sets $src (this folder), $dir (a new folder, removed at the end) and $root in it, which is
-# not made: what stands for /. $failed is 1 once anything has failed: exit "$failed".
+# Sets $src (this folder), $dir (a new folder, removed at the end) and $root in it, which
+# is not made: what stands for /. $failed is 1 once anything has failed: exit "$failed".
 # shellcheck shell=sh
 
 src=$(CDPATH='' cd "${TEST_SRC:-$(dirname "$0")}" && pwd)
@@ -64,7 +64,7 @@ prints() {
 	diff -u "$dir/want" "$dir/out" >&2 || fail "${2:-other output}"
 }
 
-# same FILE [OUTPUT]: stdout, or OUTPUT, is fixtures/FILE; UPDATE_EXPECTED=1 writes that anew
+# same FILE [OUTPUT]: stdout, or OUTPUT, is fixtures/FILE; UPDATE_EXPECTED=1 writes it
 same() {
 	[ -z "${UPDATE_EXPECTED:-}" ] || cp "${2:-$dir/out}" "$src/fixtures/$1"
 	diff -u "$src/fixtures/$1" "${2:-$dir/out}" >&2 || fail "$1"

@@ -45,7 +45,8 @@ fault_fails() {
 	[ ! -s "$faults/call" ] || sed 's/^/  call: /' "$faults/call" >&2
 }
 
-# All below $root, which the test sets, but what the kernel would hold; times are no difference.
+# All below $root, which the test sets, but what the kernel would hold; times do not
+# count.
 tree_of() {
 	(cd "$root" && find . ! -path './sys/*' ! -path './proc/*' -printf '%p %y %m %l\n' &&
 		find . -type f ! -path './sys/*' ! -path './proc/*' ! -name '*.lock' \
@@ -143,7 +144,8 @@ fault() {
 	return 0
 }
 
-# try NAME RC TREE COMMAND...: it exits RC when all is well; TREE is what $root holds before.
+# try NAME RC TREE COMMAND...: it exits RC when all is well; TREE is what $root holds
+# before.
 # also: other exit codes for a fault; lenient: faults that the program may get over;
 # everyone=-a: the calls of what it starts, too; input: its standard input; step: take
 # every so many-th only. All are void after it.

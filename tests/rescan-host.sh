@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-# rescan-host.sh - the host of the tests of pci-rescan, built in $root; sourced. Its config
-# space is bytes. Sets bus and devices.
+# rescan-host.sh - the host of the tests of pci-rescan, built in $root; sourced. Its
+# config space is bytes. Sets bus and devices.
 # shellcheck shell=sh
 bus=$root/sys/bus/pci
 devices=$bus/devices

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# sim_doctor.sh - gpu-doctor, as installed, on a simulated host: what it finds, its commands, a bundle
+# sim_doctor.sh - gpu-doctor, as installed, on a simulated host: what it finds, its
+# commands, a bundle
 # shellcheck disable=SC1091,SC2016,SC2154 # the library; scripts that the host expands; its rc
 set -eu
 cd "${TEST_SRC:-$(dirname "$0")}"

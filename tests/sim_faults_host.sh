@@ -162,7 +162,7 @@ other_boot()
 	check 'it is started' told 'qemu/101 started'
 }
 
-# ---- the package ------------------------------------------------------------------------
+# ---- the package -----------------------------------------------------------------------
 
 files='/usr/sbin/vm-state-restore /usr/sbin/vm-state-save /usr/sbin/guest-stop /usr/sbin/gpu-conflicts /usr/sbin/vfio-bind
 	/usr/sbin/pve-hostpci-ls /usr/sbin/lxc-gpu-ls /usr/sbin/pve-gpu-hooks /usr/bin/gpu-procs
@@ -204,7 +204,7 @@ removed_and_killed()
 	check 'who started them says so' told 'lxc/200 started'
 }
 
-# ---- the host goes down ---------------------------------------------------------------------
+# ---- the host goes down ----------------------------------------------------------------
 
 # systemd ends the job; nothing starts any more; after the boot all is as before.
 shutdown()
@@ -222,7 +222,7 @@ shutdown()
 	check 'who started it says so' told 'qemu/101 (started|was started meanwhile)'
 }
 
-# ---- time, configuration ----------------------------------------------------------------------
+# ---- time, configuration ---------------------------------------------------------------
 
 # Down until the end of the job: but not for longer than max-wait.
 overdue()

@@ -263,7 +263,7 @@ admin_ends_job()
 	check 'the guest was down and is back' told 'qemu/101 started'
 }
 
-# ---- stop mode, HA ----------------------------------------------------------------------
+# ---- stop mode, HA ---------------------------------------------------------------------
 
 stopwait()
 {

@@ -159,7 +159,7 @@ ok 'the second card, then the first' is \
 	"$(awk -F '\t' '$2 == "rescan" { print $4 }' "$H/events" | tr '\n' ' ')" '0000:02:00.0 0000:01:00.0 '
 ok 'PVE took those' is "$(sed -n 's/.*vfio-pci,host=\(0000:0[12]\).*/\1/p' "$T/out" | tr '\n' ' ')" '0000:02 0000:01 '
 
-# ---- chained, and to a node without the package -----------------------------------------
+# ---- chained, and to a node without the package ----------------------------------------
 host mapping
 mkdir -p "$H/disk/var/lib/vz/snippets" "$H/node/pve2"
 printf '#!/bin/sh\nprintf "0\\tformer\\tqemu/%%s\\t%%s\\n" "$1" "$2" >>/run/pve-sim/events\n' \
@@ -210,7 +210,7 @@ ok 'its own script runs, without ours' is \
 	'former pre-start;former post-start;former pre-stop;former post-stop;'
 ok 'without the stub PVE would not start it' out "hookscript error for 102 on pre-start: script .* does not exist"
 
-# ---- not in its lock: other guests' commands go on while a hook is at work ---------------
+# ---- not in its lock: other guests' commands go on while a hook is at work -------------
 host two-vms
 cat >"$H/disk/usr/sbin/pci-rescan" <<-'END'
 	#!/bin/sh

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# sim_lxc-nvidia-setup.sh - lxc-nvidia-setup and pve-gpu-nodes on a simulated host with a pct,
-# an apt-get and an installer: containers of several kinds, again, a reboot.
+# sim_lxc-nvidia-setup.sh - lxc-nvidia-setup and pve-gpu-nodes on a simulated host with a
+# pct, an apt-get and an installer: containers of several kinds, again, a reboot.
 # shellcheck disable=SC1091,SC2016,SC2154 # the library; scripts that the host expands; its rc
 set -eu
 cd "${TEST_SRC:-$(dirname "$0")}"
@@ -97,7 +97,7 @@ ok 'the tools' out '^/dev/nvidia-uvm-tools 1fd:1 666$'
 ok 'a MIG instance' out '^/dev/nvidia-caps/nvidia-cap22 1fb:16 444$'
 ok 'again: nothing' is "$(sed '/^again: 0/q' "$T/out" | tail -n 2 | tr '\n' ' ')" '/dev/nvidia-caps/nvidia-cap22 1fb:16 444 again: 0 '
 
-# ---- other containers ---------------------------------------------------------------------
+# ---- other containers ------------------------------------------------------------------
 sim_host nvidia
 sim_sh "$SETUP"'
 	lxc-nvidia-setup --style mount --gpu 0 201; echo "off: $?"

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# sim_lxc-nvidia-setup_faults.sh - lxc-nvidia-setup on a simulated host: each step's failure
-# and exit code, a node that goes away, kills, two at a time.
+# sim_lxc-nvidia-setup_faults.sh - lxc-nvidia-setup on a simulated host: each step's
+# failure and exit code, a node that goes away, kills, two at a time.
 # shellcheck disable=SC1091,SC2016,SC2154 # the library; scripts that the host expands; its rc
 set -eu
 cd "${TEST_SRC:-$(dirname "$0")}"
@@ -14,8 +14,9 @@ sim_limit=600
 sim_tail=60
 sum=$(printf 'x' | sha256sum | cut -d ' ' -f 1)
 
-# ---- every failing step -----------------------------------------------------------------
-# CODE, FAULT (or -), CONTAINER, ARGUMENTS; then faults end: is it as before, can it be started?
+# ---- every failing step ----------------------------------------------------------------
+# CODE, FAULT (or -), CONTAINER, ARGUMENTS; then faults end: is it as before, can it be
+# started?
 sim_host nvidia
 sim_sh "$SETUP"'
 	try() {
@@ -94,7 +95,7 @@ ok 'a node that goes away: 6' out '^gone: 6$'
 ok 'its lines are taken away' out '^0$'
 ok 'so that it runs' out '^status: running$'
 
-# ---- killed at any point, run again ---------------------------------------------------------
+# ---- killed at any point, run again ----------------------------------------------------
 sim_host nvidia
 sim_sh "$SETUP long=${PVE_SIM_LONG:-${PVE_GPU_TEST_LONG:-}}"'
 	for point in "ct apt-update hang" "ct curl hang" "ct installer hang" "pct-shutdown hang" "pct-start hang" "ct nvidia-smi hang" half; do

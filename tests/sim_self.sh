@@ -195,7 +195,7 @@ ok 'the probe obeys it' out 'drivers/snd_hda_intel$'
 ok 'a dynamic id is known' out '^File exists$'
 ok 'bound twice' out '^Device or resource busy$'
 
-# ---- locks, quorum, qm ------------------------------------------------------------------
+# ---- locks, quorum, qm -----------------------------------------------------------------
 sim_host two-vms lock-timeout=0.3
 sim_sh 'qm start 101; echo "rc $?"; qm stop 100; echo "rc $?"; echo "lock: backup" >>/etc/pve/qemu-server/100.conf; qm start 100; qm unlock 100
 simctl fault no-quorum; qm start 100; echo x >/etc/pve/y; simctl fault -
@@ -212,7 +212,7 @@ ok 'a guest that will not' out '^VM quit/powerdown failed - got timeout$'
 ok 'is forced' out '^VM quit/powerdown failed - terminating now with SIGTERM$'
 ok 'even killed' event 'down qemu/101 killed'
 
-# ---- HA ---------------------------------------------------------------------------------------
+# ---- HA --------------------------------------------------------------------------------
 sim_host ha
 sim_sh 'qm shutdown 101; echo "rc $?"; qm status 101; grep state /etc/pve/ha/resources.cfg; simctl seen "down qemu/101"; qm status 101; qm start 101; qm status 101; simctl seen "down qemu/101(?s:.*)up qemu/101"; qm status 101; ha-manager status
 vzdump 101 --mode stop; kill -9 $(cat /run/qemu-server/101.pid); simctl seen "down qemu/101 killed(?s:.*)up qemu/101"; qm status 101'
@@ -221,13 +221,13 @@ ok 'requests, later deeds' is "$(grep -e ^status -e ^rc -e state "$T/out" | tr '
 ok 'stop mode is refused' out 'Cannot execute a backup with stop mode on a HA managed and enabled Service'
 ok 'and backup-abort may come without backup-start' event 'backup-failed qemu/101'
 
-# ---- stop mode: stopwait ------------------------------------------------------------------------
+# ---- stop mode: stopwait ---------------------------------------------------------------
 sim_host stopmode
 sim_sh 'simctl set 100 shutdown=120; simctl night; simctl states; simctl seen "down qemu/100"; sleep 0.2; simctl states'
 ok 'stopwait runs out' out "failed - command 'qm shutdown 100 --skiplock --keepActive --timeout 60' failed: exit code 255"
 ok 'it goes down later and stays off' is "$(grep 'qemu/100' "$T/out" | tail -n 1)" 'qemu/100 stopped'
 
-# ---- ends ------------------------------------------------------------------------------------------
+# ---- ends ------------------------------------------------------------------------------
 slow_hook='printf "#!/bin/sh\n[ \$1 != backup-start ] || { trap : TERM; sleep 0.5; sleep 0.5; }\nexit 0\n" >/run/hook; chmod 755 /run/hook;'
 sim_host stopmode
 sim_sh "$slow_hook"' vzdump 101 102 --script /run/hook & simctl seen "hook qemu/101 backup-start"; sleep 0.2; kill -TERM $(printf %d 0x$(cut -d: -f3 /run/vzdump.pid)); wait'
@@ -272,13 +272,13 @@ sim_sh 'vzdump 101 --script /run/pve-sim/hook & vzdump 101 --script /run/pve-sim
 ok 'two jobs: both job-init first' is "$(phases | sed 's/job-end.*//' | tr ';' '\n' | grep -c job-init)" 2
 ok 'one after the other' is "$(cut -f 2 "$H/events" | grep job- | tr '\n' ' ')" 'job-begin job-end job-begin job-end '
 
-# ---- containers change the worker's mount namespace --------------------------------------------------
+# ---- containers change the worker's mount namespace ------------------------------------
 sim_host hostdriver
 sim_sh 'printf "#!/bin/sh\n[ \$1 != log-end ] || echo \"ns \$(readlink /proc/self/ns/mnt)\"\n" >/run/hook; chmod 755 /run/hook; readlink /proc/1/ns/mnt; vzdump 200 202 --script /run/hook'
 ok 'after the first container the hook is elsewhere' is \
 	"$(sed -n 's/^INFO: ns //p' "$T/out" | grep -cv "$(sed -n 1p "$T/out")")" 2
 
-# ---- faults -------------------------------------------------------------------------------------------
+# ---- faults ----------------------------------------------------------------------------
 sim_host two-vms
 sim_sh 'simctl fault "qm-start 100 nothing"; qm start 100; echo "rc $?"; qm status 100; simctl fault -
 printf "#!/bin/sh\necho one; /bin/true; /bin/true\necho three\n" >/usr/sbin/vm-state-save; chmod 755 /usr/sbin/vm-state-save

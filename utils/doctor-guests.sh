@@ -39,7 +39,8 @@ mapping_command() { # NAME NODE
 			if (path ~ /;/ || $2 !~ /^[A-Za-z0-9:=,._-]+$/) bad = 1
 			if (ours && !(path in id)) next
 			entry = ""
-			# Proxmox VE compares what the hardware has, whether the entry says it or not.
+			# Proxmox VE compares what the hardware has, whether the entry
+			# says it or not.
 			if (ours && $2 !~ /(^|,)iommugroup=/ && group[path] != "-") part[++n] = "iommugroup="
 			if (ours && $2 !~ /(^|,)subsystem-id=/ && sub_id[path] != ":") part[++n] = "subsystem-id="
 			for (i = 1; i <= n; i++) {
@@ -92,7 +93,8 @@ look_at_reset() { # GUEST
 	done <"$dir/addrs"
 }
 
-# Of guests that share a function for sure, by no choice of a mapping, only one can start at boot.
+# Of guests that share a function for sure, by no choice of a mapping, only one can start
+# at boot.
 look_at_onboot() {
 	awk -F '\t' '
 		FNR == NR { if ($6 != "-") mapped[$1, $4] = 1; next }

@@ -14,7 +14,8 @@ storages() {
 				return
 			if (id == "local" && (type != "dir" || ("path" in v) && v["path"] != "/var/lib/vz"))
 				return
-			# PVE puts its own in the place of a "local" that is none, not of one that is off.
+			# PVE puts its own in the place of a "local" that is none, not of
+			# one that is off.
 			if (("disable" in v) && v["disable"] != "0") {
 				seen = seen " " id " "
 				return

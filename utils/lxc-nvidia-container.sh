@@ -3,7 +3,8 @@
 # lxc-nvidia-container - a part of lxc-nvidia-setup: a container that stops and starts
 #
 # Read by lxc-nvidia-setup, whose log, say and fail it uses; $ctid, $timeout, the folder
-# $work, the file $due, $mount, and what this run did: $changed, $started_here. Sets $stopped_here.
+# $work, the file $due, $mount, and what this run did: $changed, $started_here. Sets
+# $stopped_here.
 # shellcheck disable=SC2034,SC2154 # set by lxc-nvidia-setup, or for it
 
 # Seconds between two looks at the container's state.

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lxc-nvidia-exec - a part of lxc-nvidia-setup and lxc-nvidia-install: commands in the container, and words
+# lxc-nvidia-exec - a part of lxc-nvidia-setup and lxc-nvidia-install: commands in the
+# container, and words
 #
 # Read by both, which set $ctid, $quiet and the folder $work.
 # shellcheck disable=SC2154 # set by who reads it

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lxc-nvidia-options - a part of lxc-nvidia-setup: what is asked for, and whether it can be meant
+# lxc-nvidia-options - a part of lxc-nvidia-setup: what is asked for, and whether it can
+# be meant
 #
 # Read by lxc-nvidia-setup, whose say and EX_INPUT it uses. Wrong use ends the program.
 # shellcheck disable=SC2034,SC2154 # what was asked for is for lxc-nvidia-setup

@@ -53,7 +53,8 @@ interrupted() {
 
 # ---- the host ----
 
-# What is where, by names alone: "host", or the container; sets found (versions) and has_smi.
+# What is where, by names alone: "host", or the container; sets found (versions) and
+# has_smi.
 versions() { # ARGUMENTS
 	program=$self/lxc-nvidia-versions
 	[ -x "$program" ] || program=@pkglibexecdir@/lxc-nvidia-versions
@@ -143,7 +144,8 @@ configure_host_gpu_passthrough() {
 	nodes=$self/pve-gpu-nodes
 	[ -x "$nodes" ] || nodes=@pkglibexecdir@/pve-gpu-nodes
 	"$nodes" ${quiet:+-q} ${verbose:+-v} >&2 9>&- || warn "not all device nodes could be made"
-	# Remembered before it is true: a run that is killed leaves the restart to the next one.
+	# Remembered before it is true: a run that is killed leaves the restart to the
+	# next one.
 	was_due=''
 	[ ! -e "$due" ] || was_due=yes
 	: >"$due"

@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# lxc-nvidia-versions - the NVIDIA driver's version on the host, its libraries' in a container
+# lxc-nvidia-versions - the NVIDIA driver's version on the host, its libraries' in a
+# container
 #
 # lxc-nvidia-versions [-R DIR] host         the version of the module that is loaded, or nothing
 # lxc-nvidia-versions [-R DIR] [-m] CTID    a line for each version of libnvidia-ml and libcuda,

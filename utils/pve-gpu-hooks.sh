@@ -251,7 +251,8 @@ write_disabled() {
 	else
 		cat "$new.sed" || return 2
 	fi
-	# The comments were taken out by hand: what the state directory remembers is put back.
+	# The comments were taken out by hand: what the state directory remembers is put
+	# back.
 	if ! grep -q "$script_line" "$new.sed" && ! grep -q "^$kept" "$conf" &&
 		[ -s "$state/vzdump.conf.script" ]; then
 		cat "$state/vzdump.conf.script" || return 2

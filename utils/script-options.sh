@@ -1,6 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# script-options - a part of gpu-doctor, pve-gpu-hooks, guest-hooks, mdev-hooks: words, common options
+# script-options - a part of gpu-doctor, pve-gpu-hooks, guest-hooks, mdev-hooks: words,
+# common options
 #
 # Read by them, which set $me, the name in messages, and $subcommand, or nothing there;
 # their usage prints the help. Sets $root.

@@ -1,10 +1,11 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-# cuda.sh - cuda-ckpt on a real NVIDIA GPU: jobs that count (cudajob) with 0.25, 2, 16 and 64 GiB each,
-# 1, 2 and 4 of them, are suspended and resumed. The GPU memory is free meanwhile, they go on
-# counting, every word is what it was. Prints GiB/s and the time against the driver's bare
-# calls (cudabare) and NVIDIA's cuda-checkpoint, where it is; 1.02 of the bare calls is the
-# limit from 2 GiB on. Sizes that do not fit are left out, and said.
+# cuda.sh - cuda-ckpt on a real NVIDIA GPU: jobs that count (cudajob) with 0.25, 2, 16 and
+# 64 GiB each, 1, 2 and 4 of them, are suspended and resumed. The GPU memory is free
+# meanwhile, they go on counting, every word is what it was. Prints GiB/s and the time
+# against the driver's bare calls (cudabare) and NVIDIA's cuda-checkpoint, where it is;
+# 1.02 of the bare calls is the limit from 2 GiB on. Sizes that do not fit are left out,
+# and said.
 #
 # CUDA_TEST_LIB    folder of a libcuda.so.1 to use in place of the driver's
 # CUDA_TEST_SIZES  MiB of each job, instead of those above

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=sh disable=SC2034,SC2154 # variables of testlib.sh and of those who source this
-# faultlib.sh - for the tests that break things on simulated hosts; sourced after testlib.sh.
+# faultlib.sh - for the tests that break things on simulated hosts; sourced after
+# testlib.sh.
 #   fault_host NAME [SED] [K=V]...  a fresh host of its own, its description edited
 #   fault_sh [-c CONF] [-f FAULTS] [-b] SCRIPT   one boot: the hook enabled, the states saved in
 #                       $H/before, SCRIPT; then until all is quiet: $H/after, $H/left, $H/procs

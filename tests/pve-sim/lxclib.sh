@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=sh disable=SC2016,SC2034 # scripts that the host expands; for those who source this
-# lxclib.sh - for the tests of lxc-nvidia-setup on simulated hosts; sourced after testlib.sh.
+# lxclib.sh - for the tests of lxc-nvidia-setup on simulated hosts; sourced after
+# testlib.sh.
 # Inside: short waits; what an orchestrator sets; a word on what is left of a run.
 SETUP='cd /
 	sed -i -e "s/^poll=3/poll=1/" -e "s/ + 60))/ + 3))/g" /usr/sbin/lxc-nvidia-setup \
