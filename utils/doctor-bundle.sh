@@ -82,11 +82,14 @@ run() {
 	done
 	echo "not installed"
 }
-# Lines of a file that match.
-lines() { # PATH REGEX
+# Lines of a file that match, through a filter.
+lines() { # PATH REGEX [FILTER...]
 	[ -f "$root$1" ] || return 0
 	title "$1"
-	grep -aE "$2" "$root$1" || :
+	file_of_host=$root$1 regex=$2
+	shift 2
+	[ $# -gt 0 ] || set -- cat
+	grep -aE "$regex" "$file_of_host" | "$@"
 }
 
 # A kernel's command line: of words that are not about devices the name alone.
@@ -117,7 +120,7 @@ collect() {
 	echo "Read it before you send it."
 	part report report
 	lines /proc/version .
-	lines /proc/cmdline . | kernel_words
+	lines /proc/cmdline . kernel_words
 	lines /etc/debian_version .
 	part "gpu-ls" gpus
 	run gpu-ls --tree
@@ -133,17 +136,17 @@ collect() {
 	part "mdev-ls --check" mdev-check
 	for conf in "$root"/etc/pve/local/qemu-server/*.conf "$root"/etc/pve/local/lxc/*.conf; do
 		# An args line or an environment may hold a password, a mount the name of a customer.
-		lines "${conf#"$root"}" '^(\[|bios|dev[0-9]+:.*/dev/(dri|kfd|nvidia)|hookscript|hostname|hostpci|lock|lxc\.(cgroup2?\.devices|idmap)|lxc\.mount\.entry[ :=]+/dev/(dri|kfd|nvidia)|machine|name|onboot|ostype|startup|template|unprivileged)' |
+		lines "${conf#"$root"}" '^(\[|bios|dev[0-9]+:.*/dev/(dri|kfd|nvidia)|hookscript|hostname|hostpci|lock|lxc\.(cgroup2?\.devices|idmap)|lxc\.mount\.entry[ :=]+/dev/(dri|kfd|nvidia)|machine|name|onboot|ostype|startup|template|unprivileged)' \
 			sed -E '/^\[(PENDING|pve:pending)\]/I!s/^\[.*/[snapshot]/'
 	done
 	lines /etc/pve/mapping/pci.cfg '^([^#[:space:]]|[[:space:]]+(map|mdev)[[:space:]])'
 	lines /etc/pve/jobs.cfg '^([^#[:space:]]|[[:space:]]+(all|enabled|exclude|mode|node|pool|schedule|script|vmid)[[:space:]])'
 	lines /etc/vzdump.conf '^(mode|script|hookscript|# pve-gpu-hooks)'
-	lines /etc/pve-gpu-utils/pve-gpu-utils.conf '^[^#;]' | sed 's/[[:space:]][#;].*//'
-	lines /etc/kernel/cmdline . | kernel_words
-	lines /etc/default/grub '^GRUB_CMDLINE' | kernel_words
+	lines /etc/pve-gpu-utils/pve-gpu-utils.conf '^[^#;]' sed 's/[[:space:]][#;].*//'
+	lines /etc/kernel/cmdline . kernel_words
+	lines /etc/default/grub '^GRUB_CMDLINE' kernel_words
 	for conf in "$root"/etc/modprobe.d/*.conf; do
-		lines "${conf#"$root"}" '^[[:space:]]*((blacklist|options|softdep)[[:space:]]|install[[:space:]]+[[:alnum:]_-]+[[:space:]]+(/usr)?/bin/(false|true)$)' |
+		lines "${conf#"$root"}" '^[[:space:]]*((blacklist|options|softdep)[[:space:]]|install[[:space:]]+[[:alnum:]_-]+[[:space:]]+(/usr)?/bin/(false|true)$)' \
 			sed 's/#.*//'
 	done
 	lines /var/lib/pve-gpu-utils/journal .
@@ -165,7 +168,8 @@ collect() {
 	exit 73
 }
 names >"$dir/names"
-collect 2>&1 | tr -d '\000-\010\013-\037\177' >"$dir/bundle"
+collect >"$dir/seen" 2>&1
+tr -d '\000-\010\013-\037\177' <"$dir/seen" >"$dir/bundle"
 if [ "$file" = - ]; then
 	exec "$redact" "$dir/names" <"$dir/bundle"
 fi
