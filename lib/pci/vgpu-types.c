@@ -149,11 +149,12 @@ static char *memory_path(const struct vgpu_parent *p)
 
 static int add_nvidia_types(struct vgpu_build *b, size_t parent)
 {
-	const struct vgpu_parent *p = &b->v->parents[parent];
+	struct vgpu_parent *p = &b->v->parents[parent];
 	_cleanup_free_ char *path = memory_path(p);
 	_cleanup_free_ char *memory = readfile_string(path, MEMORY_MAX);
 	struct creatable c = { .b = b, .parent = parent, .add = 1 };
 
+	p->is_forgetful = !memory && errno != ENOENT;
 	for (size_t i = 0; i < p->n_vfs; i++)
 		if (p->vfs[i].current == 0)
 			/* One that cannot be read offers nothing. */
@@ -219,12 +220,12 @@ int vgpus_remember(const struct vgpus *v)
 		_cleanup_free_ char *path = NULL, *old = NULL, *text = NULL;
 		int rc;
 
-		if (v->parents[i].backend != VGPU_NVIDIA)
+		if (v->parents[i].backend != VGPU_NVIDIA || v->parents[i].is_forgetful)
 			continue;
 		text = memory_text(v, i);
 		path = memory_path(&v->parents[i]);
 		old = readfile_string(path, MEMORY_MAX);
-		if (!text || (old && strcmp(old, text) == 0))
+		if (!text || (old ? strcmp(old, text) == 0 : errno != ENOENT))
 			continue;
 		rc = atomicfile_state_dir(above);
 		if (rc == 0)

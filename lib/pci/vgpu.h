@@ -38,6 +38,7 @@ struct vgpu_parent {
 	int totalvfs, numvfs;	/* -1 when the function has no SR-IOV */
 	struct vgpu_vf *vfs;	/* owned, sorted; NVIDIA and SR-IOV */
 	size_t n_vfs;
+	bool is_forgetful;	/* what was remembered of its types could not be read */
 };
 
 /*
@@ -48,7 +49,7 @@ struct vgpu_type {
 	size_t parent;		/* index into parents */
 	char *id;		/* owned */
 	char *name;		/* owned; "GRID P40-6Q"; NULL when nothing says it */
-	int available;		/* can be made now; NVIDIA's VFIO: an upper bound; -1 unknown */
+	int available;		/* can be made now; NVIDIA's VFIO: at most; -1 unknown */
 	char *api;		/* owned; "vfio-pci"; NULL unknown */
 	char *description;	/* owned; may have several lines; NULL without */
 	char *reason;		/* owned; why available is 0, in words; else NULL */
