@@ -80,7 +80,7 @@ int snapshot_lock(int64_t timeout, const volatile sig_atomic_t *stop, pid_t *hol
 	if (fd < 0)
 		return -errno;
 	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-		rc = errno == EWOULDBLOCK ? -EAGAIN : -errno;
+		rc = errno == EWOULDBLOCK || errno == EINTR ? -EAGAIN : -errno;
 		if (rc == -EAGAIN && stop && *stop)
 			rc = -EINTR;
 		if (rc != -EAGAIN || spawn_now() >= until) {
