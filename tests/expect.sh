@@ -10,6 +10,7 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM HUP
 root=$dir/root
+umask 022
 unset PVE_GPU_ROOT
 LC_ALL=C
 export LC_ALL

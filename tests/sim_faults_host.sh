@@ -89,7 +89,7 @@ two_jobs()
 # The first one dies while the second waits for its lock.
 two_jobs_one_dies()
 {
-	fault_host two-vms "$1"
+	fault_host two-vms "${1:+$1;}/^== qemu.100/s/backup=20/backup=240/"
 	fault_sh "$during"' "kill -9 -\$(printf %d 0x\$(cut -d : -f 3 /run/vzdump.pid))"; simctl night & sleep 0.3; simctl night; rc=$?; wait; (exit $rc)'
 	same
 	tidy
@@ -100,7 +100,8 @@ two_jobs_one_dies()
 # Whoever should have looked after the guests is killed, too: the next job does.
 nobody_left()
 {
-	fault_host two-vms "$1"
+	# Long enough that the backup goes on when it is killed.
+	fault_host two-vms "${1:+$1;}/^== qemu.100/s/backup=20/backup=240/"
 	fault_sh "$during"' "kill -9 \$(pgrep -x vm-state-restor); kill -9 -\$(printf %d 0x\$(cut -d : -f 3 /run/vzdump.pid))"
 		simctl night; simctl states; simctl night'
 	check 'all is down after the first job' out '^qemu/101 stopped'
