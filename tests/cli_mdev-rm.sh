@@ -89,6 +89,10 @@ says "$pve100 is in use"
 [ ! -e "$root/etc/mdevctl.d/0000:82:00.0/$defined" ] || fail 'all definitions'
 [ -e "$root/etc/mdevctl.d/mtty/83b8f4f2-509f-382f-3c1e-e6bfe0fa1001" ] || fail 'not of others'
 expect 66 mdev-rm -R "$root" --all -p 99:00.0
+says 'no such parent: 0000:99:00.0'
+expect 69 mdev-rm -R "$root" --all -p 03:00.0
+says '0000:03:00.0 offers no vGPUs'
+expect 64 mdev-rm -R "$root" --all -p a/b
 expect 66 mdev-rm -R "$root" -p mtty $p40
 says 'is at 0000:82:00.0'
 

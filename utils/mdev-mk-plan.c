@@ -122,8 +122,8 @@ static int check_left(const struct host *h, const struct vgpu_type *t, size_t wa
 		return EX_OK;
 	text = mk_type_text(t);
 	holds = vgpu_holds(&h->v, t->parent);
-	say("%s at %s: %zu wanted, %d left%s%s", text, h->v.parents[t->parent].name, wanted,
-	    t->available, t->reason ? ": " : holds ? "; it has " : "",
+	say("%s at %s: %zu wanted, %d left%s%s", text, h->v.parents[t->parent].name,
+	    wanted, t->available, t->reason ? ": " : holds ? "; it has " : "",
 	    t->reason ? t->reason : holds ? holds : "");
 	return EX_TEMPFAIL;
 }

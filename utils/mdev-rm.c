@@ -13,6 +13,7 @@
 #include "base/sysfs.h"
 #include "base/xalloc.h"
 #include "mdev-host.h"
+#include "mdev-say.h"
 #include "pci/parentname.h"
 
 struct opts {
@@ -284,10 +285,8 @@ static int prepare(struct rm *rm)
 		return status;
 	if (rm->opts->parent) {
 		rm->parent = vgpus_find_parent(&rm->h.v, rm->opts->parent, &rm->vf);
-		if (rm->parent < 0) {
-			say("no such parent of vGPUs: %s", rm->opts->parent);
-			return EX_NOINPUT;
-		}
+		if (rm->parent < 0)
+			return say_no_parent(rm->opts->parent);
 	}
 	if (sysfs_dry_run)
 		return EX_OK;

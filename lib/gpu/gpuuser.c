@@ -210,7 +210,7 @@ static bool is_node(const struct node *node, const struct procfd *file, dev_t nu
 
 static void see_node(struct search *s, const struct procfd *file)
 {
-	dev_t number;		/* by which it is known: a container may name it otherwise */
+	dev_t number;		/* a container may name the node otherwise */
 
 	if (!procfd_is_node(file, &number))
 		return;
