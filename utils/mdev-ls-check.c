@@ -44,29 +44,34 @@ static void check_card(struct hostcheck *hc, enum hostcheck_level level,
 	const char *driver = dev->driver;
 
 	if (!driver)
-		check_tell(hc, level, "driver", xstrdup("its driver makes the vGPUs: see dmesg"),
-		     "%s has no driver", addr);
+		check_tell(hc, level, "driver",
+			   xstrdup("its driver makes the vGPUs: see dmesg"),
+			   "%s has no driver", addr);
 	else if (strcmp(driver, "vfio-pci") == 0)
 		check_tell(hc, level, "driver",
-		     xasprintf("vfio-bind --to host %s gives it back", addr),
-		     "%s is given away as a whole (vfio-pci)", addr);
+			   xasprintf("vfio-bind --to host %s gives it back", addr),
+			   "%s is given away as a whole (vfio-pci)", addr);
 	else if (strcmp(driver, "nouveau") == 0)
-		check_tell(hc, level, "driver",
-		     xstrdup("NVIDIA's vGPU manager is needed; it is not installed by this suite"),
-		     "%s: nouveau makes no vGPUs", addr);
+		check_tell(
+			hc, level, "driver",
+			xstrdup("NVIDIA's vGPU manager is needed; it is not installed by this suite"),
+			"%s: nouveau makes no vGPUs", addr);
 	else if (is_nvidia(driver))
-		check_tell(hc, level, "driver",
-		     xstrdup("it takes NVIDIA's vGPU manager, which is not the plain driver, and a "
-			     "card that it knows; others need unlocking, which is not done here"),
-		     "%s: driver nvidia offers neither mdev types nor SR-IOV", addr);
+		check_tell(
+			hc, level, "driver",
+			xstrdup("it takes NVIDIA's vGPU manager, which is not the plain driver, and a "
+				"card that it knows; others need unlocking, which is not done here"),
+			"%s: driver nvidia offers neither mdev types nor SR-IOV", addr);
 	else if (strcmp(driver, "i915") == 0)
-		check_tell(hc, level, "driver",
-		     xstrdup("5th to 10th generation: i915.enable_gvt=1 and the module kvmgt; "
-			     "later ones: a driver with SR-IOV"),
-		     "%s: driver i915 offers neither mdev types nor SR-IOV", addr);
+		check_tell(
+			hc, level, "driver",
+			xstrdup("5th to 10th generation: i915.enable_gvt=1 and the module kvmgt; "
+				"later ones: a driver with SR-IOV"),
+			"%s: driver i915 offers neither mdev types nor SR-IOV", addr);
 	else
 		check_tell(hc, level, "driver", NULL,
-		     "%s: driver %s offers neither mdev types nor SR-IOV", addr, driver);
+			   "%s: driver %s offers neither mdev types nor SR-IOV", addr,
+			   driver);
 }
 
 static bool offers_vgpus(const struct vgpus *v, const struct pcidev *dev)
@@ -94,8 +99,9 @@ static int check_drivers(struct hostcheck *hc, const struct view *view)
 		if (!check_is_wanted(view, i))
 			continue;
 		shown++;
-		check_tell(hc, HOSTCHECK_OK, "driver", NULL, "%s: %s, back-end %s", p->name,
-		     p->driver ? p->driver : "built in", vgpu_backend_name(p->backend));
+		check_tell(hc, HOSTCHECK_OK, "driver", NULL, "%s: %s, back-end %s",
+			   p->name, p->driver ? p->driver : "built in",
+			   vgpu_backend_name(p->backend));
 	}
 	for (size_t i = 0; i < n; i++) {
 		char text[PCIADDR_STRLEN];
@@ -116,7 +122,8 @@ static int check_drivers(struct hostcheck *hc, const struct view *view)
 	}
 	pcidev_free(devs, n);
 	if (!shown && view->only)
-		check_tell(hc, HOSTCHECK_FAIL, "driver", NULL, "there is no %s", view->only);
+		check_tell(hc, HOSTCHECK_FAIL, "driver", NULL, "there is no %s",
+			   view->only);
 	else if (!shown)
 		check_tell(hc, HOSTCHECK_FAIL, "driver", NULL, "this host has no GPU");
 	return rc == -ENOENT ? 0 : rc;
@@ -138,25 +145,28 @@ static void check_sriov(struct hostcheck *hc, const struct vgpu_parent *p)
 		ready += p->vfs[i].is_ready;
 	if (p->backend == VGPU_MDEV) {
 		if (p->is_vf)
-			check_tell(hc, HOSTCHECK_OK, "sriov", NULL, "%s is a virtual function",
-			     p->name);
+			check_tell(hc, HOSTCHECK_OK, "sriov", NULL,
+				   "%s is a virtual function", p->name);
 		else
-			check_tell(hc, HOSTCHECK_OK, "sriov", NULL, "%s: not needed", p->name);
+			check_tell(hc, HOSTCHECK_OK, "sriov", NULL, "%s: not needed",
+				   p->name);
 	} else if (p->backend == VGPU_NVIDIA && p->n_vfs == 0) {
 		check_tell(hc, HOSTCHECK_TODO, "sriov",
-		     xasprintf("/usr/lib/nvidia/sriov-manage -e %s", p->name),
-		     "%s: no VFs yet", p->name);
+			   xasprintf("/usr/lib/nvidia/sriov-manage -e %s", p->name),
+			   "%s: no VFs yet", p->name);
 	} else if (p->backend == VGPU_NVIDIA && ready < p->n_vfs) {
-		check_tell(hc, HOSTCHECK_FAIL, "sriov",
-		     xstrdup("the VFs stay with the driver nvidia: do not bind them to vfio-pci"),
-		     "%s: %zu of %zu VFs show no vGPU types", p->name, p->n_vfs - ready,
-		     p->n_vfs);
+		check_tell(
+			hc, HOSTCHECK_FAIL, "sriov",
+			xstrdup("the VFs stay with the driver nvidia: do not bind them to vfio-pci"),
+			"%s: %zu of %zu VFs show no vGPU types", p->name,
+			p->n_vfs - ready, p->n_vfs);
 	} else if (p->backend == VGPU_SRIOV && p->n_vfs == 0) {
 		check_tell(hc, HOSTCHECK_TODO, "sriov",
-		     xasprintf("mdev-mk -p %s -t vf -c N", p->name),
-		     "%s: no VFs yet, %d can be made", p->name, p->totalvfs);
+			   xasprintf("mdev-mk -p %s -t vf -c N", p->name),
+			   "%s: no VFs yet, %d can be made", p->name, p->totalvfs);
 	} else {
-		check_tell(hc, HOSTCHECK_OK, "sriov", NULL, "%s: %zu VFs", p->name, p->n_vfs);
+		check_tell(hc, HOSTCHECK_OK, "sriov", NULL, "%s: %zu VFs", p->name,
+			   p->n_vfs);
 	}
 }
 
@@ -172,19 +182,21 @@ static void check_types(struct hostcheck *hc, const struct vgpus *v, size_t pare
 			left += v->types[i].available != 0;
 		}
 	if (left)
-		check_tell(hc, HOSTCHECK_OK, "types", NULL, "%s: %zu of %zu types can be made now",
-		     p->name, left, n);
+		check_tell(hc, HOSTCHECK_OK, "types", NULL,
+			   "%s: %zu of %zu types can be made now", p->name, left, n);
 	else if (holds)
-		check_tell(hc, HOSTCHECK_OK, "types", NULL, "%s: nothing is left beside %s", p->name,
-		     holds);
+		check_tell(hc, HOSTCHECK_OK, "types", NULL,
+			   "%s: nothing is left beside %s", p->name, holds);
 	else if (p->backend == VGPU_NVIDIA && p->n_vfs == 0)
 		check_tell(hc, HOSTCHECK_TODO, "types", xstrdup("the VFs have them"),
-		     "%s: no types without VFs", p->name);
+			   "%s: no types without VFs", p->name);
 	else
-		check_tell(hc, HOSTCHECK_FAIL, "types",
-		     is_nvidia(p->driver) ?
-		     xstrdup("with MIG on, GPU instances come first; else see 'journalctl -u nvidia-vgpud'") : NULL,
-		     "%s: no type can be made, and nothing is in use", p->name);
+		check_tell(
+			hc, HOSTCHECK_FAIL, "types",
+			is_nvidia(p->driver)
+				? xstrdup("with MIG on, GPU instances come first; else see 'journalctl -u nvidia-vgpud'")
+				: NULL,
+			"%s: no type can be made, and nothing is in use", p->name);
 }
 
 static void check_instances(struct hostcheck *hc, const struct view *view)
@@ -197,9 +209,10 @@ static void check_instances(struct hostcheck *hc, const struct view *view)
 			left += view_is_leftover(view, i);
 		}
 	if (left)
-		check_tell(hc, HOSTCHECK_WARN, "instances",
-		     xstrdup("mdev-ls --leftovers lists them, mdev-rm --leftovers removes them"),
-		     "%zu, %zu of them used by nobody", n, left);
+		check_tell(
+			hc, HOSTCHECK_WARN, "instances",
+			xstrdup("mdev-ls --leftovers lists them, mdev-rm --leftovers removes them"),
+			"%zu, %zu of them used by nobody", n, left);
 	else
 		check_tell(hc, HOSTCHECK_OK, "instances", NULL, "%zu", n);
 }
@@ -220,18 +233,20 @@ static bool check_group(struct hostcheck *hc, const struct vgpus *v, size_t i)
 
 	if (is_vf && !is_nvidia(g->driver))
 		check_tell(hc, HOSTCHECK_FAIL, "groups",
-		     xstrdup("its driver is nvidia, also when a VM has it"),
-		     "%s is bound to %s", g->id, g->driver ? g->driver : "no driver");
+			   xstrdup("its driver is nvidia, also when a VM has it"),
+			   "%s is bound to %s", g->id,
+			   g->driver ? g->driver : "no driver");
 	else if (g->group < 0)
-		check_tell(hc, HOSTCHECK_FAIL, "groups",
-		     xstrdup(v->parents[g->parent].backend == VGPU_MDEV ?
-			     "a VFIO driver must be bound to it: see dmesg" :
-			     "vfio-setup check says why"),
-		     "%s has no IOMMU group", g->id);
+		check_tell(
+			hc, HOSTCHECK_FAIL, "groups",
+			xstrdup(v->parents[g->parent].backend == VGPU_MDEV
+					? "a VFIO driver must be bound to it: see dmesg"
+					: "vfio-setup check says why"),
+			"%s has no IOMMU group", g->id);
 	else if (shares_group(v, i))
 		check_tell(hc, HOSTCHECK_WARN, "groups",
-		     xstrdup("what is in one group goes to one VM"),
-		     "%s shares IOMMU group %d", g->id, g->group);
+			   xstrdup("what is in one group goes to one VM"),
+			   "%s shares IOMMU group %d", g->id, g->group);
 	else
 		return true;
 	return false;
@@ -248,7 +263,7 @@ static void check_groups(struct hostcheck *hc, const struct view *view)
 		}
 	if (good == n)
 		check_tell(hc, HOSTCHECK_OK, "groups", NULL,
-		     n ? "each has its own" : "nothing is made yet");
+			   n ? "each has its own" : "nothing is made yet");
 }
 
 int view_check(const struct view *view)
