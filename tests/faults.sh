@@ -30,12 +30,18 @@ faults_failed=0
 faults_made=0
 programs=
 
-# What is made to fail, and how. What reads or cleans up, too, with PVE_GPU_TEST_LONG.
+# What is made to fail, and how: a folder that cannot be read to its end must not look like
+# one with less in it. All that reads or cleans up with PVE_GPU_TEST_LONG.
 writing='write:ENOSPC sync:EIO rename:EIO link:EIO mkdir:ENOSPC spawn:EAGAIN truncate:ENOSPC'
 reading='open:EMFILE read:EIO readdir:EIO readlink:EIO stat:EIO unlink:EIO chmod:EIO fchmod:EIO
 	chown:EIO fchown:EIO flock:EINTR pipe:EMFILE memfd:EMFILE'
-kinds=$writing
+kinds="$writing readdir:EIO"
 [ -z "${PVE_GPU_TEST_LONG-}" ] || kinds="$writing $reading"
+
+made() { # NAME: the tree of a fixture, $faults/NAME
+	sh "$src/mktree.sh" "$src/fixtures/$1.tree" "$faults/$1"
+	[ ! -e "$src/fixtures/$1.files" ] || sh "$src/mkfiles.sh" "$src/fixtures/$1.files" "$faults/$1"
+}
 
 fault_fails() {
 	faults_failed=$((faults_failed + 1))
@@ -190,7 +196,8 @@ try() {
 			# What changes nothing is looked at now and then.
 			[ -n "$changes" ] || [ "$at" -gt "$last" ] || [ $((at % 50)) -eq 0 ] || continue
 			! is_touched || {
-				whole
+				# What cannot be removed is left.
+				[ "${each%:*}" = unlink ] || whole
 				fresh_root "$from"
 			}
 		done

@@ -1,0 +1,75 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+# Programs that write to devices, and vfio-setup, on text fixtures, each write, rename, fsync,
+# mkdir and spawn of them failing in turn: no crash, no file half-done, the right exit code.
+# PVE_GPU_TEST_LONG: all that reads, too.
+set -eu
+src=$(cd "${TEST_SRC:-$(dirname "$0")}" && pwd)
+unset PVE_GPU_ROOT
+# shellcheck source-path=SCRIPTDIR source=faults.sh
+. "$src/faults.sh"
+root=$faults/root
+
+made bind-host
+made vgpu
+
+# Files of sysfs do not answer here: the driver does not take the card, all is put back.
+try 'vfio-bind --dry-run' 0 "$faults/bind-host" vfio-bind -R "$root" -n --to vfio-pci 01:00.0
+lenient=1
+try 'vfio-bind' 69 "$faults/bind-host" vfio-bind -R "$root" --to vfio-pci 01:00.0
+try 'vfio-bind --record' 0 "$faults/bind-host" vfio-bind -R "$root" --record "$root/before" 01:00.0
+vfio-bind -R "$faults/bind-host" --record "$faults/bind-host/before" 01:00.0
+lenient=1
+try 'vfio-bind --restore' 0 "$faults/bind-host" vfio-bind -R "$root" --restore "$root/before"
+
+# What an NVIDIA card could make is kept for others to show: nobody misses it.
+lenient=1
+try mdev-ls 0 "$faults/vgpu" mdev-ls -R "$root"
+lenient=1
+try 'mdev-ls --types' 0 "$faults/vgpu" mdev-ls -R "$root" --types
+lenient=1
+also=1
+try 'mdev-ls --check' 69 "$faults/vgpu" mdev-ls -R "$root" --check
+uuid=83b8f4f2-509f-382f-3c1e-e6bfe0fa1042
+try mdev-mk 0 "$faults/vgpu" mdev-mk -R "$root" -p 82:00.0 -t 6q -u $uuid
+try 'mdev-mk --define' 0 "$faults/vgpu" mdev-mk -R "$root" -p 82:00.0 -t 6q -u $uuid --define
+try 'mdev-mk --auto' 0 "$faults/vgpu" mdev-mk -R "$root" -p 82:00.0 -t 6q -u $uuid --auto
+# A driver that is busy, as a system that is, is tried again.
+lenient=1
+try 'mdev-rm --undefine' 0 "$faults/vgpu" mdev-rm -R "$root" --undefine 334852fe-079b-11ee-9fc7-77463608f467
+try 'mdev-rm' 0 "$faults/vgpu" mdev-rm -R "$root" 334852fe-079b-11ee-9fc7-77463608f467
+lenient=1
+try 'mdev-rm --leftovers' 75 "$faults/vgpu" mdev-rm -R "$root" --leftovers --timeout 1 --wait 0
+mkdir -p "$faults/vgpu/etc/pve-gpu-utils"
+: >"$faults/vgpu/etc/pve-gpu-utils/mdev-autostart"
+lenient=1
+try 'mdev-mk --start-auto' 0 "$faults/vgpu" mdev-mk -R "$root" --start-auto
+
+# shellcheck source=rescan-host.sh
+rm -rf "$root" && . "$src/rescan-host.sh"
+mv "$root" "$faults/rescan"
+# To wake the card first is no must.
+lenient=1
+try pci-rescan 0 "$faults/rescan" pci-rescan -R "$root" 01:00.0
+lenient=1
+try 'pci-rescan --json' 0 "$faults/rescan" pci-rescan -R "$root" -j 01:00.0
+# Nor is it to say who has the lock.
+lenient=1
+try 'pci-rescan --methods' 0 "$faults/rescan" pci-rescan -R "$root" --methods 01:00.0
+
+# What it does when it is killed, or a command of the host fails: cli_vfio-setup_faults.sh.
+command -v depmod >/dev/null || PATH=$PATH:/usr/sbin:/sbin
+if command -v depmod >/dev/null; then
+	PVE_GPU_COMMANDS=$src/fixtures/hosts/bin
+	export PVE_GPU_COMMANDS
+	"$src/fixtures/hosts/mkhost" pve9-both-twins "$faults/host"
+	try 'vfio-setup check' 0 "$faults/host" vfio-setup -R "$root" check
+	try 'vfio-setup diff' 1 "$faults/host" vfio-setup -R "$root" diff --gpu 47:00.0 --early
+	# What fails is taken back; a file that cannot be synced is there all the same.
+	lenient=1
+	kinds='sync:EIO spawn:EAGAIN link:EIO truncate:ENOSPC'
+	try 'vfio-setup apply' 0 "$faults/host" vfio-setup -R "$root" apply --gpu 47:00.0 --early
+else
+	echo 'vfio-setup: not run: depmod is missing (apt-get install kmod)'
+fi
+faults_end
