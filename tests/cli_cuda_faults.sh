@@ -52,6 +52,7 @@ count() {
 	echo "${number:-0}"
 }
 
+slow=${TEST_SLOW:-1}
 # start N [OPTION...]: N jobs that count, into job.PID; their pids in $pids
 start() {
 	left=$1
@@ -79,7 +80,7 @@ counts_on() {
 	tries=0
 	until [ "$(count "$1")" -gt "$before" ]; do
 		tries=$((tries + 1))
-		[ $tries -lt 500 ] || return 1
+		[ $tries -lt $((500 * slow)) ] || return 1
 		sleep 0.02
 	done
 }
@@ -104,7 +105,7 @@ all_verified() {
 	done
 	for p in $pids; do
 		tries=0
-		until [ -e "$dir/job.$p.sum" ] || [ $tries -eq 500 ]; do
+		until [ -e "$dir/job.$p.sum" ] || [ $tries -eq $((500 * slow)) ]; do
 			tries=$((tries + 1))
 			sleep 0.02
 		done
@@ -112,7 +113,6 @@ all_verified() {
 	done
 }
 
-slow=${TEST_SLOW:-1}
 ms() { echo $(($(date +%s%N) / 1000000)); }
 # try ARG...: cuda-ckpt; its exit code in $rc, its time in $spent
 try() {

@@ -6,6 +6,7 @@ here=$(dirname "$0")
 [ -n "${FAKE_PVE-}" ] || exec "$here/fake-pve.sh" "$0"
 # shellcheck source-path=SCRIPTDIR source=fake-guests.sh
 . "$here/fake-guests.sh"
+slow=${TEST_SLOW:-1}
 
 # stop_for BACKUP GUEST...: what the hook does.
 stop_for() {
@@ -363,20 +364,19 @@ fresh "the start survives us and everybody around us"
 vm 101
 up qemu/101
 stop_for qemu/100 qemu/101
-cat >/mnt/slow <<'END'
+cat >/mnt/slow <<END
 #!/bin/sh
-sleep 2
-exec /usr/sbin/qm-real "$@"
+sleep $((2 * slow))
+exec /usr/sbin/qm-real "\$@"
 END
 mv /usr/sbin/qm /usr/sbin/qm-real
 cp /mnt/slow /usr/sbin/qm
 sed -i 's/^tool=.*/tool=qm/' /usr/sbin/qm-real
 chmod +x /usr/sbin/qm
-setsid sh -c 'vm-state-restore | cat' >"$FAKE/out" 2>&1 &
-sleep 1
-group=$(ps -o pgid= -p "$(pidof vm-state-restore)" | tr -d ' ')
-kill -9 "-$group"
-sleep 4
+setsid sh -c 'echo $$ >"$FAKE/group"; vm-state-restore | cat' >"$FAKE/out" 2>&1 &
+sleep "$slow"
+kill -9 "-$(cat "$FAKE/group")"
+sleep $((4 * slow))
 mv /usr/sbin/qm-real /usr/sbin/qm
 sed -i "s/^tool=.*/tool=\${0##*\/}/" /usr/sbin/qm
 must_run qemu/101
@@ -398,18 +398,22 @@ up qemu/100
 : >"$FAKE/prelaunch-100"
 vm-state-restore --guard "$worker" >"$FAKE/guard" 2>&1 &
 guard=$!
-sleep 1
+sleep "$slow"
 must_be_down qemu/101
 kill -0 "$guard" || fail "the guardian is gone: $(cat "$FAKE/guard")"
 end_job
-sleep 8
+sleep $((8 * slow))
 must_run qemu/101
 must_be_down qemu/100
 must_be_forgotten qemu/101
 kill -0 "$guard" || fail "the guardian did not wait for qemu/102: $(cat "$FAKE/guard")"
 down qemu/102
 n=0
-while kill -0 "$guard" 2>/dev/null; do n=$((n + 1)); [ $n -lt 30 ] || fail "the guardian goes on"; sleep 1; done
+while kill -0 "$guard" 2>/dev/null; do
+	n=$((n + 1))
+	[ $n -lt $((30 * slow)) ] || fail "the guardian goes on"
+	sleep 1
+done
 must_run qemu/102
 [ ! -e "$journal" ] || fail "the journal is left"
 
