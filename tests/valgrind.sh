@@ -66,7 +66,8 @@ for program in "$build"/utils/*; do
 	if [ ! -f "$program" ] || [ ! -x "$program" ]; then
 		continue
 	elif [ "$(head -c 4 "$program" | tail -c 3)" = ELF ]; then
-		printf '#!/bin/sh\nexec %s %s "$@"\n' "$dir/valgrind" "$dir/program/$name/$name" >"$dir/bin/$name"
+		printf '#!/bin/sh\nexec %s %s "$@"\n' "$dir/valgrind" \
+			"$dir/program/$name/$name" >"$dir/bin/$name"
 		chmod 755 "$dir/bin/$name"
 		mkdir "$dir/program/$name"
 	else
