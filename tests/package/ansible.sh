@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # ansible.sh SUITE PACKAGE - the role of examples/ansible in a Debian root of that suite
 #
-# ansible-lint finds nothing; the first run installs the package, sets a card up and
+# ansible-lint finds nothing; a check before all is possible; the first run installs the package, sets a card up and
 # enables the hooks; the second one changes nothing; so does a check after it. The
 # package is really installed; the PCI bus, /etc/pve and the boot loader are those of a
 # host of fixtures/hosts, which the programs take for their root.
@@ -73,6 +73,9 @@ play() {
 changed() {
 	grep -q "changed=$1 .*failed=0" /tmp/play || { cat /tmp/play; echo "not changed=$1"; exit 1; }
 }
+echo "== with --check, before there is a package"
+play --check
+! dpkg -s pve-gpu-utils >/dev/null 2>&1 || { echo "a check has installed it"; exit 1; }
 echo "== the first run"
 play --diff
 ! grep -q 'changed=0 ' /tmp/play || { cat /tmp/play; exit 1; }
