@@ -2,10 +2,10 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # ansible.sh SUITE PACKAGE - the role of examples/ansible in a Debian root of that suite
 #
-# ansible-lint finds nothing; a check before all is possible; the first run installs the package, sets a card up and
-# enables the hooks; the second one changes nothing; so does a check after it. The
-# package is really installed; the PCI bus, /etc/pve and the boot loader are those of a
-# host of fixtures/hosts, which the programs take for their root.
+# ansible-lint finds nothing; a check before all is possible; the first run installs the
+# package, sets a card up and enables the hooks; the second one changes nothing; so does a
+# check after it. The package is really installed; the PCI bus, /etc/pve and the boot
+# loader are those of a host of fixtures/hosts, which the programs take for their root.
 # Exit 77: cannot run here.
 set -eu
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
