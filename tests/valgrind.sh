@@ -118,7 +118,11 @@ try() { # TEST: sets result and prints a line
 		echo "skip ${1##*/}: $(tail -n 1 "$dir/log")"
 	elif [ "$rc" -ne 0 ]; then
 		echo "FAIL ${1##*/}: exit code $rc, no errors in $runs runs"
-		tail -n 16 "$dir/log" | sed 's/^/     | /'
+		{
+			grep -a '^FAIL' "$dir/log" | head -n 12
+			echo ...
+			tail -n 8 "$dir/log"
+		} | sed 's/^/     | /'
 	elif [ "$runs" -eq 0 ]; then
 		result=skip
 		echo "skip ${1##*/}: it runs no program that valgrind could look into"
