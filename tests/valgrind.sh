@@ -87,10 +87,11 @@ no_use() {
 		;;
 	esac
 }
-# In the lines of an older valgrind are the system calls that it does not know.
+# Findings are lines of ==PID==. Others tell of system calls that an older valgrind does not
+# know, or are the output of a program that was started with a standard stream closed.
 look() {
 	runs=$(find "$dir/found" -type f | wc -l)
-	find "$dir/found" -type f -exec sed -i '/^--[0-9]*--/d' {} +
+	find "$dir/found" -type f -exec sed -i '/^==[0-9]*==/!d' {} +
 	find "$dir/found" -type f -size 0 -delete
 	bad=$(find "$dir/found" -type f | wc -l)
 }
