@@ -227,8 +227,13 @@ int checkpoint_run(struct job *job)
 	int rc;
 
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
+	rc = runtime_state(job, &why);
+	if (rc == -2) {
+		complain(job->call, "checkpoint of %s: %s", job->call->id, why);
+		return 1;
+	}
 	/* What is no container that runs is the runtime's to refuse. */
-	if (runtime_state(job, &why) < 0 || !job->container.is_running) {
+	if (rc < 0 || !job->container.is_running) {
 		free(why);
 		why = NULL;
 		if (runtime_start(job, -1, &run, &why) < 0) {

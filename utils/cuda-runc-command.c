@@ -126,7 +126,7 @@ int runtime_do(const struct job *job, const char *const verb[], json_t **json, c
 		if (*json)
 			return 0;
 		*why = xasprintf("%s %s: no JSON", job->runtime, verb[0]);
-		return -1;
+		return -2;
 	}
 	if (rc == 0)
 		return 0;
@@ -135,7 +135,7 @@ int runtime_do(const struct job *job, const char *const verb[], json_t **json, c
 		rc < 0 ? xasprintf("%s: %s", job->runtime, strerror(-rc)) :
 		xasprintf("%s %s: %s (exit status %d)", job->runtime, verb[0],
 			  command_said(out), rc);
-	return -1;
+	return rc < 0 ? -2 : -1;
 }
 
 int runtime_state(struct job *job, char **why)
@@ -144,16 +144,18 @@ int runtime_state(struct job *job, char **why)
 	const char *status = NULL, *bundle = NULL;
 	json_t *json = NULL;
 	json_int_t pid = 0;
+	int rc;
 
 	free(c->bundle);
 	*c = (struct container){ 0 };
-	if (runtime_do(job, (const char *[]){ "state", job->call->id, NULL }, &json, why) < 0)
-		return -1;
+	rc = runtime_do(job, (const char *[]){ "state", job->call->id, NULL }, &json, why);
+	if (rc < 0)
+		return rc;
 	if (json_unpack(json, "{s:s, s?I, s?s}", "status", &status, "pid", &pid,
 			"bundle", &bundle) < 0) {
 		*why = xasprintf("%s state: no status", job->runtime);
 		json_decref(json);
-		return -1;
+		return -2;
 	}
 	c->is_paused = strcmp(status, "paused") == 0;
 	c->is_running = (c->is_paused || strcmp(status, "running") == 0) && pid > 0;

@@ -65,12 +65,13 @@ struct job {
 /*
  * Run "RUNTIME GLOBAL-OPTIONS VERB ARG..." to its end, stdin /dev/null.
  * json: parse what it prints; its log lines are dropped then.
- * Returns 0, or -1 with what it said, in one line, in *why (allocated).
+ * Returns 0; -1 with what it said, in one line, in *why (allocated); -2 with why when it
+ * could not be asked or gave no answer.
  */
 int runtime_do(const struct job *job, const char *const verb[], json_t **json,
 	       char **why);
 
-/* 0; -1 when there is no such container, or it cannot be told (why). */
+/* 0; -1 when there is no such container, -2 when it cannot be told (why). */
 int runtime_state(struct job *job, char **why);
 
 /* The container's processes, in numbers of this host. pids: allocated. 0 or -1 (why). */
