@@ -61,16 +61,20 @@ mkdir -p "$faults/lxc-host/var/lib/dpkg"
 printf 'Package: pve-container\nStatus: install ok installed\nVersion: 5.1.10\n' >"$faults/lxc-host/var/lib/dpkg/status"
 printf 'Character devices:\n195 nvidia\n237 nvidia-caps\n508 nvidia-uvm\n\nBlock devices:\n' >"$faults/lxc-host/proc/devices"
 printf 'arch: amd64\nhostname: ct\n' >"$faults/lxc-host/etc/pve/nodes/pve1/lxc/200.conf"
-# Exit codes of its own; the folder that the config is in is synced where that can be.
-also=4
+# Exit codes of its own. What cannot be read of the host makes another config, as whole: one of
+# the other style, or without a node. Its folder is synced where that can be.
+also='3 4'
 lenient=1
+varies='[0-9] \./etc/pve/nodes/pve1/lxc/200\.conf$'
 try lxc-gpu-mount 0 "$faults/lxc-host" lxc-gpu-mount -R "$root" --gpu 1 200
-also=4
+also='3 4'
 lenient=1
+varies='[0-9] \./etc/pve/nodes/pve1/lxc/200\.conf$'
 try 'lxc-gpu-mount --style' 0 "$faults/lxc-host" lxc-gpu-mount -R "$root" --gpu 1 --style mount 200
 lxc-gpu-mount -R "$faults/lxc-host" --gpu 1 200
-also=4
+also='3 4'
 lenient=1
+varies='[0-9] \./etc/pve/nodes/pve1/lxc/200\.conf$'
 try 'lxc-gpu-mount --remove' 0 "$faults/lxc-host" lxc-gpu-mount -R "$root" --remove 200
 
 # NVIDIA's nodes are made where files are.

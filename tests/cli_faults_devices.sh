@@ -22,27 +22,42 @@ vfio-bind -R "$faults/bind-host" --record "$faults/bind-host/before" 01:00.0
 lenient=1
 try 'vfio-bind --restore' 0 "$faults/bind-host" vfio-bind -R "$root" --restore "$root/before"
 
-# What an NVIDIA card could make is kept for others to show: nobody misses it.
+# What an NVIDIA card could make is kept for others to show: nobody misses it, and nobody
+# looks at what is kept of a VF.
+memory='^\./run/pve-gpu-utils(/vgpu-types)? d 700|vgpu-types/[0-9a-f]{4}:[0-9a-f]{2}:[0-9a-f]{2}\.[0-9] '
 lenient=1
+varies=$memory
 try mdev-ls 0 "$faults/vgpu" mdev-ls -R "$root"
 lenient=1
+varies=$memory
 try 'mdev-ls --types' 0 "$faults/vgpu" mdev-ls -R "$root" --types
 lenient=1
 also=1
+varies=$memory
 try 'mdev-ls --check' 69 "$faults/vgpu" mdev-ls -R "$root" --check
 uuid=83b8f4f2-509f-382f-3c1e-e6bfe0fa1042
+varies=$memory
 try mdev-mk 0 "$faults/vgpu" mdev-mk -R "$root" -p 82:00.0 -t 6q -u $uuid
+varies=$memory
 try 'mdev-mk --define' 0 "$faults/vgpu" mdev-mk -R "$root" -p 82:00.0 -t 6q -u $uuid --define
+varies=$memory
 try 'mdev-mk --auto' 0 "$faults/vgpu" mdev-mk -R "$root" -p 82:00.0 -t 6q -u $uuid --auto
 # A driver that is busy, as a system that is, is tried again.
 lenient=1
+varies=$memory
 try 'mdev-rm --undefine' 0 "$faults/vgpu" mdev-rm -R "$root" --undefine 334852fe-079b-11ee-9fc7-77463608f467
-try 'mdev-rm' 0 "$faults/vgpu" mdev-rm -R "$root" 334852fe-079b-11ee-9fc7-77463608f467
 lenient=1
+varies=$memory
+try 'mdev-rm' 0 "$faults/vgpu" mdev-rm -R "$root" 334852fe-079b-11ee-9fc7-77463608f467
+# What cannot be read is not removed.
+also=0
+lenient=1
+varies=$memory
 try 'mdev-rm --leftovers' 75 "$faults/vgpu" mdev-rm -R "$root" --leftovers --timeout 1 --wait 0
 mkdir -p "$faults/vgpu/etc/pve-gpu-utils"
 : >"$faults/vgpu/etc/pve-gpu-utils/mdev-autostart"
 lenient=1
+varies=$memory
 try 'mdev-mk --start-auto' 0 "$faults/vgpu" mdev-mk -R "$root" --start-auto
 
 # shellcheck source=rescan-host.sh

@@ -6,6 +6,8 @@
  * for the call that failed (FD -1, PATH - if there is none), empty if there was none; for
  * AT 0 "KIND COUNT" for each kind. Exits with COMMAND's code, 128 + N for signal N,
  * 124 after a minute, 77 if the kernel does not let it, 70 for its own faults.
+ * FAULTS_PROGRAM: only processes of this name count.
+ * FAULTS_NOT_BELOW: what is written below this folder does not count.
  * It is the kernel that asks us (seccomp_unotify(2)): nothing is traced, no call but these
  * is slower, and what COMMAND leaves running goes on.
  */
@@ -242,11 +244,33 @@ static ssize_t file_of(const struct seccomp_notif *req, char *path, size_t size)
 /* Nothing is full there, and a shell's programs do not look. */
 static int cannot_fail(const struct watch *w, const struct seccomp_notif *req)
 {
-	char path[64];
+	const char *not_below = getenv("FAULTS_NOT_BELOW");
+	char path[512];
 	ssize_t n = file_of(req, path, sizeof(path));
 
 	path[n < 0 ? 0 : n] = '\0';
+	if (not_below && strncmp(path, not_below, strlen(not_below)) == 0)
+		return 1;
 	return strcmp(path, "/dev/null") == 0 || (w->everyone && strncmp(path, "pipe:", 5) == 0);
+}
+
+/* FAULTS_PROGRAM: only processes of this name. */
+static int is_of_program(const struct seccomp_notif *req)
+{
+	const char *wanted = getenv("FAULTS_PROGRAM");
+	char path[32], name[32] = "";
+	int fd;
+
+	if (!wanted)
+		return 1;
+	snprintf(path, sizeof(path), "/proc/%u/comm", req->pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return 0;
+	if (read(fd, name, sizeof(name) - 1) > 0)
+		name[strcspn(name, "\n")] = '\0';
+	close(fd);
+	return strcmp(name, wanted) == 0;
 }
 
 static void report_hit(const struct watch *w, const struct kind *kind,
@@ -279,6 +303,8 @@ static int is_one(struct watch *w, const struct kind *kind,
 	int is_rename = strcmp(kind->name, "rename") == 0;
 
 	if (!w->everyone && (pid_t)req->pid != w->pid)
+		return 0;
+	if (!is_of_program(req))
 		return 0;
 	if (strcmp(kind->name, "mkdir") == 0 && is_there(req))
 		return 0;
