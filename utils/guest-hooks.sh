@@ -118,9 +118,9 @@ put_stub() {
 	fi
 	mkdir -p "$root$folder" || die "$EX_OSERR" "$folder cannot be made"
 	new=$(mktemp "$root$folder/.$ours.XXXXXX") || die "$EX_OSERR" "$folder cannot be written"
+	trap 'rm -f "$new"' EXIT
 	if ! { cat "$source" >"$new" && chmod 755 "$new" && sync "$new" && mv -f "$new" "$root$stub" &&
 		sync "$root$folder"; }; then
-		rm -f "$new"
 		die "$EX_OSERR" "$stub could not be written"
 	fi
 }

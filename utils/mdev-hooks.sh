@@ -33,9 +33,9 @@ enable_start() {
 	fi
 	mkdir -p "${switch%/*}" || die "$EX_OSERR" "${switch%/*} cannot be made"
 	new=$(mktemp "$switch.XXXXXX") || die "$EX_OSERR" "cannot write beside $switch"
+	trap 'rm -f "$new"' EXIT
 	if ! { echo "# While this file is there, vGPUs that are defined with start: auto are made at boot." >"$new" &&
 		chmod 644 "$new" && sync "$new" && mv -f "$new" "$switch"; }; then
-		rm -f "$new"
 		die "$EX_OSERR" "$switch could not be written"
 	fi
 	note "enabled: from the next boot on; now: mdev-mk --start-auto"
