@@ -34,6 +34,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#define WAIT_KILLABLE (1UL << 5) /* SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV */
 #define KINDS (sizeof(kinds) / sizeof(*kinds))
 
 /* has_fd: the call's first argument is a file that is open; has_name: the name of one. */
@@ -107,7 +108,9 @@ static const struct kind *kind_of(int call)
 static int listen_to(const struct kind *only)
 {
 	struct sock_filter code[256];
+	struct sock_fprog prog;
 	unsigned short n = 0;
+	int fd;
 
 	code[n++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
 						 offsetof(struct seccomp_data, nr));
@@ -125,9 +128,14 @@ static int listen_to(const struct kind *only)
 	code[n++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
 	if (geteuid() != 0)
 		prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+	prog = (struct sock_fprog){ .len = n, .filter = code };
+	/* A signal must not break off a call that we are looking at (Linux 5.19). */
+	fd = (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+			  SECCOMP_FILTER_FLAG_NEW_LISTENER | WAIT_KILLABLE, &prog);
+	if (fd >= 0 || errno != EINVAL)
+		return fd;
 	return (int)syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
-			    SECCOMP_FILTER_FLAG_NEW_LISTENER,
-			    &(struct sock_fprog){ .len = n, .filter = code });
+			    SECCOMP_FILTER_FLAG_NEW_LISTENER, &prog);
 }
 
 static void send_fd(int sock, int fd)

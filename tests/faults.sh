@@ -129,7 +129,8 @@ fault() {
 		*" $rc "*) ;;
 		*) fault_fails "exited $rc, and the output is lost" ;;
 		esac
-		[ -s "$faults/err" ] || fault_fails "the output is lost, and nothing is said"
+		[ -n "$lenient" ] || [ -s "$faults/err" ] ||
+			fault_fails "the output is lost, and nothing is said"
 		return 0
 		;;
 	# Nobody can be told.
@@ -154,12 +155,25 @@ fault() {
 	return 0
 }
 
+# A signal may break off a call while the kernel asks, which a shell takes for a failure of
+# its own: what was wrong with all that a program starts has to be so three times.
+fault_again() {
+	fails=$faults_failed
+	for _ in 1 2 3; do
+		faults_failed=$fails
+		fault "$@" 2>"$faults/verdict" || return 1
+		[ -n "$everyone" ] && [ "$faults_failed" -ne "$fails" ] || break
+		[ -z "$changes" ] || fresh_root "$from"
+	done
+	cat "$faults/verdict" >&2
+}
+
 # try NAME RC TREE COMMAND...: it exits RC when all is well; TREE is what $root holds
 # before.
 # also: other exit codes for a fault; lenient: faults that the program may get over;
 # everyone=-a: the calls of what it starts, too; input: its standard input; step: take
 # every so many-th only; varies: lines of tree_of() that may be otherwise when something
-# could not be read. All are void after it.
+# could not be read; after: a function, called after each fault. All are void after it.
 try() {
 	name=$1 ok=$2 from=$3
 	shift 3
@@ -197,7 +211,8 @@ try() {
 			;;
 		esac
 		while [ "$at" -le "$last" ]; do
-			fault "${each%:*}" "${each#*:}" "$at" "$@" || break
+			fault_again "${each%:*}" "${each#*:}" "$at" "$@" || break
+			[ -z "${after-}" ] || $after
 			at=$((at + ${step:-1}))
 			# What changes nothing is looked at now and then.
 			[ -n "$changes" ] || [ "$at" -gt "$last" ] || [ $((at % 50)) -eq 0 ] || continue
@@ -224,6 +239,7 @@ try() {
 	lost=
 	step=
 	varies=
+	after=
 }
 
 faults_end() {
