@@ -44,7 +44,8 @@ storages() {
 }
 
 in_list() {
-	case ",$(printf '%s' "$2" | tr ' ;' ',,')," in
+	list=$(printf '%s' "$2" | tr ' ;' ',,') || die "$EX_OSERR" "a list cannot be read"
+	case ,$list, in
 	*",$1,"*) return 0 ;;
 	esac
 	return 1
@@ -52,7 +53,8 @@ in_list() {
 
 # Find storage $1 and set id, path, shared, nodes, folder, content.
 find_storage() {
-	line=$(storages | awk -F '\t' -v id="$1" '$1 == id')
+	all=$(storages) || die "$EX_OSERR" "the storages cannot be told"
+	line=$(printf '%s\n' "$all" | awk -F '\t' -v id="$1" '$1 == id')
 	[ -n "$line" ] || return 1
 	take_storage "$line"
 }
@@ -101,8 +103,9 @@ on_node() {
 # The best storage for the stub. In a cluster one that all nodes share, so that the
 # guest finds it wherever it goes; on a node alone none that could be offline.
 choose_storage() {
-	others=$(other_nodes)
-	best=$(storages | while IFS= read -r line; do
+	others=$(other_nodes) || die "$EX_OSERR" "the other nodes cannot be told"
+	all=$(storages) || die "$EX_OSERR" "the storages cannot be told"
+	best=$(printf '%s\n' "$all" | while IFS= read -r line; do
 		take_storage "$line"
 		is_usable || continue
 		rank=1
