@@ -94,4 +94,29 @@ printf 'guest\tcad\nhost\tpve1\n' >"$faults/two-vms/names"
 printf 'cad runs on pve1, 192.0.2.7\n' >"$faults/text"
 input=$faults/text
 try doctor-redact 0 "$faults/two-vms" "$redact" "$root/names"
+
+# What nobody gets to read is a failure, and told, of every program. cuda-runc's version is
+# the real runtime's.
+if [ -e /dev/full ]; then
+	for program in cuda-ckpt cuda-runc doctor-redact gpu-conflicts gpu-doctor gpu-ls gpu-procs guest-hooks \
+		guest-report guest-stop hooks-report lxc-gpu-ls lxc-gpu-mount lxc-nvidia-setup mdev-hooks mdev-ls \
+		mdev-mk mdev-rm pci-rescan pve-gpu-hooks pve-gpu-nodes pve-hostpci-ls vfio-bind vfio-setup \
+		vm-state-restore vm-state-save; do
+		path=$(command -v "$program") || path=/usr/libexec/pve-gpu-utils/$program
+		for option in --help --version; do
+			[ "$program$option" != cuda-runc--version ] || continue
+			label="$program $option >/dev/full"
+			: >"$faults/out"
+			: >"$faults/call"
+			rc=0
+			"$path" $option >/dev/full 2>"$faults/err" || rc=$?
+			case $program,$rc in
+			# They have codes of their own.
+			lxc-gpu-mount,1 | lxc-nvidia-setup,1 | *,74) ;;
+			*) fault_fails "exited $rc" ;;
+			esac
+			[ -s "$faults/err" ] || fault_fails "exited $rc and said nothing"
+		done
+	done
+fi
 faults_end

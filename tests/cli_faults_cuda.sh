@@ -83,7 +83,8 @@ suspended() {
 	0.*) fault_fails "exited 0, and the job is $(state)" ;;
 	*) ckpt resume -q "$pid" 2>/dev/null || [ "$(state)" = running ] || fault_fails "the job is $(state) for good" ;;
 	esac
-	left=$(find "$faults/rec" -name '*.??????') && [ -z "$left" ] || fault_fails "left $left"
+	left=$(find "$faults/rec" -name '*.??????')
+	[ -z "$left" ] || fault_fails "left $left"
 	ckpt resume -q "$pid" 2>/dev/null || :
 	counts_on || fault_fails "the job does not count any more"
 }
