@@ -209,10 +209,9 @@ static ssize_t name_of(const struct seccomp_notif *req, char *path, size_t size)
 	const __u64 *args = req->data.args;
 	int is_at = (uint32_t)args[0] == (uint32_t)AT_FDCWD || args[0] < 4096;
 	uint64_t from = is_at ? args[1] : args[0];
-	ssize_t n;
 
 	for (; size > 1; size /= 2) {
-		n = process_vm_readv((pid_t)req->pid, &(struct iovec){ path, size - 1 }, 1,
+		ssize_t n = process_vm_readv((pid_t)req->pid, &(struct iovec){ path, size - 1 }, 1,
 				     &(struct iovec){ (void *)(uintptr_t)from, size - 1 },
 				     1, 0);
 		if (n > 0)
