@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /* guest-stop - stop guests gracefully and wait until their devices are free */
+#include <errno.h>
 #include <getopt.h>
 #include <limits.h>
 #include <signal.h>
@@ -203,9 +204,14 @@ static void stop_group(struct stop *s, size_t from, size_t to)
 	for (size_t i = from; i < to; i++) {
 		const struct target *t = &s->targets[i];
 
-		if (t->is_guest && !t->guest.running) {
-			if (msg_level >= 0)
+		if (t->is_guest && !t->guest.running &&
+		    !guest_is_running(t->guest.id, NULL, NULL)) {
+			if (errno != 0) {
+				say("%s: cannot tell whether it runs: %m", t->name);
+				s->code = s->code ? s->code : EX_OSERR;
+			} else if (msg_level >= 0) {
 				printf("%s does not run\n", t->name);
+			}
 			continue;
 		}
 		if (prepare(s, t, &tasks[n]))

@@ -180,9 +180,11 @@ bool guest_is_running(struct guest_id id, pid_t *pid, uint64_t *start_time)
 	} else {
 		_cleanup_free_ uint32_t *vmids = NULL;
 		size_t n = 0;
+		int rc = running_containers(&vmids, &n);
 
-		if (running_containers(&vmids, &n) == 0)
+		if (rc == 0)
 			runs = guest_vmids_have(vmids, n, id.vmid);
+		errno = -rc;
 	}
 	if (pid)
 		*pid = runs ? proc.pid : 0;

@@ -81,7 +81,7 @@ void guest_done(struct guest *guest);
  * Does it run now? Without forking anything: a VM by its pid file and
  * /proc/PID as PVE itself tests it (qemu-server, QemuServer/Helpers.pm
  * vm_running_locally), a container by its command socket in /proc/net/unix.
- * pid and start_time may be NULL.
+ * pid and start_time may be NULL. When false, errno is 0, or says why it cannot be told.
  */
 bool guest_is_running(struct guest_id id, pid_t *pid, uint64_t *start_time);
 

@@ -133,7 +133,7 @@ static bool is_reached(struct power_task *t)
 		return runs;
 	free(t->left);
 	t->left = NULL;
-	if (runs)
+	if (runs || errno != 0)
 		return false;
 	return t->id.kind == GUEST_LXC
 		|| holder_is_released(t->id.vmid, t->addrs, t->n_addrs, &t->left);

@@ -14,20 +14,24 @@
 
 enum { CMDLINE_MAX = 4 << 20 };
 
-static bool read_pid(uint32_t vmid, pid_t *pid)
+/* 0, -ENOENT for no number, or another -errno. */
+static int read_pid(uint32_t vmid, pid_t *pid)
 {
 	_cleanup_free_ char *path = root_path("/run/qemu-server/%u.pid", vmid);
 	char text[32], *end;
 	long value;
+	int rc = sysfs_read(path, text, sizeof(text));
 
-	if (sysfs_read(path, text, sizeof(text)) < 1 || text[0] < '0' || text[0] > '9')
-		return false;
+	if (rc < 0)
+		return rc;
+	if (text[0] < '0' || text[0] > '9')
+		return -ENOENT;
 	errno = 0;
 	value = strtol(text, &end, 10);
 	if (errno || value < 1 || value > INT32_MAX || (*end && *end != '\n'))
-		return false;
+		return -ENOENT;
 	*pid = (pid_t)value;
-	return true;
+	return 0;
 }
 
 static bool is_qemu(const char *argv0)
@@ -59,39 +63,45 @@ static bool is_of_vm(const struct readfile *cmdline, uint32_t vmid)
 	return false;
 }
 
-static bool read_stat(pid_t pid, uint64_t *start_time)
+/* 0, -ENOENT for a process that has ended, or another -errno. */
+static int read_stat(pid_t pid, uint64_t *start_time)
 {
 	_cleanup_free_ char *path = root_path("/proc/%d/stat", (int)pid);
 	char text[SYSFS_MAX], *p, *end;
+	int rc = sysfs_read(path, text, sizeof(text));
 
-	if (sysfs_read(path, text, sizeof(text)) < 1)
-		return false;
+	if (rc < 0)
+		return rc;
 	/* the command's name may hold anything, ')' too */
 	p = strrchr(text, ')');
 	if (!p || p[1] != ' ' || p[2] == 'Z' || p[2] == 'X')
-		return false;
+		return -ENOENT;
 	/* proc(5): the state is field 3, starttime field 22 */
 	p += 2;
 	for (int field = 3; field < 22; field++) {
 		p = strchr(p, ' ');
 		if (!p)
-			return false;
+			return -ENOENT;
 		p++;
 	}
 	errno = 0;
 	*start_time = strtoull(p, &end, 10);
-	return !errno && end != p;
+	return !errno && end != p ? 0 : -ENOENT;
 }
 
 bool qemuproc_read(uint32_t vmid, struct qemuproc *p)
 {
 	_cleanup_free_ char *path = NULL;
+	int rc = read_pid(vmid, &p->pid);
 
-	if (!read_pid(vmid, &p->pid))
-		return false;
-	path = root_path("/proc/%d/cmdline", (int)p->pid);
-	return readfile_at(AT_FDCWD, path, CMDLINE_MAX, &p->cmdline) == 0
-	       && is_of_vm(&p->cmdline, vmid) && read_stat(p->pid, &p->start_time);
+	if (rc == 0) {
+		path = root_path("/proc/%d/cmdline", (int)p->pid);
+		rc = readfile_at(AT_FDCWD, path, CMDLINE_MAX, &p->cmdline);
+	}
+	if (rc == 0)
+		rc = is_of_vm(&p->cmdline, vmid) ? read_stat(p->pid, &p->start_time) : -ENOENT;
+	errno = rc == -ENOENT || rc == -ESRCH ? 0 : -rc;
+	return rc == 0;
 }
 
 void qemuproc_done(struct qemuproc *p)

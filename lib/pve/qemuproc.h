@@ -18,6 +18,7 @@ struct qemuproc {
 /*
  * Does the VM run? PVE's own test: digits in VMID.pid, /proc/PID/cmdline begins
  * with kvm or qemu-* and has that very pid file, /proc/PID/stat is no zombie.
+ * When false, errno is 0, or says why it cannot be told.
  * p: reused from VM to VM; start with { 0 }, qemuproc_done() at the end. Holds
  * what was found when true.
  * Source: qemu-server, QemuServer/Helpers.pm vm_running_locally.
