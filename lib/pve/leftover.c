@@ -275,8 +275,13 @@ int leftover_drivers(const struct config *cfg, const char *guest,
 		return cfg->rebind ? restore_record(path) : unlink(path) < 0 ? -errno : 0;
 	}
 	dir = opendir(dirname);
-	if (!dir)
-		return errno == ENOENT ? 0 : -errno;
+	if (!dir && errno == ENOENT)
+		return 0;
+	if (!dir) {
+		rc = -errno;
+		say("cannot read %s: %m", dirname);
+		return rc;
+	}
 	while ((d = readdir(dir))) {
 		_cleanup_free_ char *path = NULL;
 
