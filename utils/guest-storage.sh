@@ -54,7 +54,8 @@ in_list() {
 # Find storage $1 and set id, path, shared, nodes, folder, content.
 find_storage() {
 	all=$(storages) || die "$EX_OSERR" "the storages cannot be told"
-	line=$(printf '%s\n' "$all" | awk -F '\t' -v id="$1" '$1 == id')
+	line=$(printf '%s\n' "$all" | awk -F '\t' -v id="$1" '$1 == id') ||
+		die "$EX_OSERR" "the storages cannot be told"
 	[ -n "$line" ] || return 1
 	take_storage "$line"
 }
