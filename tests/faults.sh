@@ -155,15 +155,19 @@ fault() {
 	return 0
 }
 
-# A signal may break off a call while the kernel asks, which a shell takes for a failure of
-# its own: what was wrong with all that a program starts has to be so three times.
+# A signal may break off a call while the kernel asks, in what a program starts as well;
+# a shell takes that for a failure of its own. What is wrong has to be so three times.
 fault_again() {
 	fails=$faults_failed
+	made_so_far=$faults_made
 	for _ in 1 2 3; do
 		faults_failed=$fails
+		faults_made=$made_so_far
 		fault "$@" 2>"$faults/verdict" || return 1
-		[ -n "$everyone" ] && [ "$faults_failed" -ne "$fails" ] || break
-		[ -z "$changes" ] || fresh_root "$from"
+		# What cannot be removed is left.
+		[ -z "$changes" ] || [ "$1" = unlink ] || ! is_touched || whole 2>>"$faults/verdict"
+		[ "$faults_failed" -ne "$fails" ] || break
+		fresh_root "$from"
 	done
 	cat "$faults/verdict" >&2
 }
@@ -216,11 +220,9 @@ try() {
 			at=$((at + ${step:-1}))
 			# What changes nothing is looked at now and then.
 			[ -n "$changes" ] || [ "$at" -gt "$last" ] || [ $((at % 50)) -eq 0 ] || continue
-			! is_touched || {
-				# What cannot be removed is left.
-				[ "${each%:*}" = unlink ] || whole
-				fresh_root "$from"
-			}
+			is_touched || continue
+			[ -n "$changes" ] || [ "${each%:*}" = unlink ] || whole
+			fresh_root "$from"
 		done
 	done
 	echo "$name: $((faults_made - made_before)) faults"
