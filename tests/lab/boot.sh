@@ -34,14 +34,13 @@ image=$1 disk=$2 log=$3
 shift 3
 
 # TCG and one processor: KVM may be there and hang, and a second processor
-# makes one boot in five panic early. An older processor: what it computes with
-# AVX takes TCG longer.
+# makes one boot in five panic early.
 # shellcheck disable=SC2054 # the commas are QEMU's
-set -- -machine q35,kernel-irqchip=split -accel tcg -cpu Nehalem,+rdrand -smp 1 -m 1024 \
+set -- -machine q35,kernel-irqchip=split -accel tcg -cpu max -smp 1 -m 1024 \
 	-display none -vga none -nic none -monitor none -no-reboot -serial "file:$log" \
 	-kernel "$image/vmlinuz" -initrd "$image/initrd.img" \
 	-append "console=ttyS0 root=/dev/vda rootfstype=ext4 rw intel_iommu=on iommu=pt no_timer_check \
-quiet loglevel=2 panic=-1 init_on_alloc=0 systemd.show_status=0 mitigations=off audit=0 $* ${LAB_WORDS-}" \
+quiet loglevel=2 panic=-1 systemd.show_status=0 mitigations=off audit=0 $* ${LAB_WORDS-}" \
 	-drive "file=$disk,format=qcow2,if=none,id=disk,cache=writeback" \
 	-device intel-iommu,intremap=on,caching-mode=on \
 	-device virtio-blk-pci,drive=disk \
