@@ -307,7 +307,8 @@ expect 0 pci-rescan -n --methods 06:00.0
 shows "echo flr > .*/0000:06:00.0/reset_method"
 
 # A caller that has closed its streams: nothing that is printed goes into a file of ours.
-expect 74 sh -c 'exec pci-rescan --methods 01:00.0 >&- 2>&-'
+# (The shell between us and valgrind has files of its own there.)
+[ -n "${TEST_VALGRIND-}" ] || expect 74 sh -c 'exec pci-rescan --methods 01:00.0 >&- 2>&-'
 ! grep -qvx '[0-9]*' "$state.lock" || fail "the lock holds what was printed"
 
 # Without root nothing is tried.
