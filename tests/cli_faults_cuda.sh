@@ -13,11 +13,6 @@ rc=0
 sh "$src/fakecuda/build.sh" "$faults/lib" || rc=$?
 [ "$rc" -eq 0 ] || exit "$rc"
 root=$faults/root
-input=/dev/null
-also=''
-lenient=''
-lost=' 74 '
-ok=0
 pid=
 trap '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null || :; rm -rf "$faults"' EXIT
 FAKE_CUDA_DIR=$faults/knobs
@@ -121,35 +116,13 @@ pid=
 FAKE=$faults/fake
 FAULTS_NOT_BELOW=$FAKE
 FAULTS_PROGRAM=cuda-runc
-export FAKE FAULTS_PROGRAM
+BUNDLE=$faults/b
+export FAKE FAULTS_PROGRAM BUNDLE
 mkdir "$FAKE" "$faults/bin" "$faults/b" "$faults/b/rootfs"
+: >"$FAKE/dumps"
+echo '[4711]' >"$FAKE/pids"
 cp "$(command -v cuda-runc)" "$faults/bin/cuda-runc"
-cat >"$faults/bin/runc" <<'RUNC'
-#!/bin/sh
-set -e
-verb=
-while [ $# -gt 0 ]; do
-	case $1 in
-	--root | --log | --log-format) shift ;;
-	-*) ;;
-	*) verb=$1; shift; break ;;
-	esac
-	shift
-done
-status=$(cat "$FAKE/status")
-case $verb in
-state)
-	case $status in none) exit 1 ;; esac
-	printf '{"id": "c1", "pid": 4711, "status": "%s", "bundle": "%s"}' "$status" "$FAKE/../b"
-	;;
-ps) echo '[4711]' ;;
-pause) echo paused >"$FAKE/status" ;;
-resume) echo running >"$FAKE/status" ;;
-checkpoint) echo none >"$FAKE/status"; echo dumped >"$IMAGE/dump" ;;
-restore) echo running >"$FAKE/status" ;;
-kill | delete) echo none >"$FAKE/status" ;;
-esac
-RUNC
+cp "$src/fake-runc.sh" "$faults/bin/runc"
 cat >"$faults/bin/cuda-ckpt" <<'CKPT'
 #!/bin/sh
 set -e

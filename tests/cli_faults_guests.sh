@@ -11,15 +11,8 @@ here=$(dirname "$0")
 # shellcheck source=faults.sh
 . "$here/faults.sh"
 root=$FAKE/none
-input=/dev/null
-name=''
-label=''
-also=''
 lenient=1
 step=1
-everyone=''
-lost=' 74 '
-ok=0
 journal=/var/lib/pve-gpu-utils/journal
 
 runs() { kill -0 "$(cat "$FAKE/pid-$1" 2>/dev/null || echo 9999999)" 2>/dev/null; }

@@ -29,6 +29,8 @@ command -v "${CC:-cc}" >/dev/null || {
 faults_failed=0
 faults_made=0
 programs=
+# What fault() looks at; of each what it is for, see try().
+name='' label='' input=/dev/null ok=0 also='' lenient='' everyone='' lost=' 74 '
 
 # What is made to fail, and how: a folder that cannot be read to its end must not look like
 # one with less in it. All that reads or cleans up with PVE_GPU_TEST_LONG.
