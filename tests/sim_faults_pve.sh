@@ -15,6 +15,8 @@ nodes='s/^speed.*/&\nother-nodes = pve2/'
 # 102 runs without a GPU and is backed up last; 101 is in no job.
 third='s/^	vmid .*/	vmid 100,102/;$a== qemu/102 running backup=240\nname: files\nscsi0: local:102/vm-102-disk-0.raw,size=4G'
 during='when "backup-begin qemu/100"'	# in a night's script: in the middle of it
+# So that it is still under way when the script does something, however busy the machine.
+slow_backup() { "$SIM" set "$H" 100 backup=300; }
 failed() { event "backup-failed $1"; }
 ran_on() { no_event "down $1"; }
 state_is() { is "$(sed -n "s,^$1 ,,p" "$H/after")" "$2"; }
@@ -164,6 +166,7 @@ is_locked()
 is_locked_meanwhile()
 {
 	fault_host two-vms ''
+	slow_backup
 	fault_sh "$during"' "echo lock: snapshot >>/etc/pve/qemu-server/101.conf"
 		when "job-end -" "sleep 1; qm unlock 101"; simctl night'
 	same
@@ -215,6 +218,7 @@ admin_stops_first()
 admin_migrates()
 {
 	fault_host two-vms "$nodes;s/^	vmid .*/	vmid 100/"
+	slow_backup
 	fault_sh "$during"' "qm migrate 101 pve2"; simctl night'
 	check 'the job goes well' is "$rc" 0
 	tidy
@@ -225,6 +229,7 @@ admin_migrates()
 admin_deletes()
 {
 	fault_host two-vms 's/^	vmid .*/	vmid 100/'
+	slow_backup
 	fault_sh "$during"' "qm destroy 101"; simctl night'
 	check 'the job goes well' is "$rc" 0
 	tidy
@@ -234,6 +239,7 @@ admin_deletes()
 admin_wants_target()
 {
 	fault_host two-vms 's/^	vmid .*/	vmid 100/'
+	slow_backup
 	fault_sh "$during"' "sleep 0.1; qm start 100"; when "job-end -" "sleep 2; qm stop 100"; patience=1000000; simctl night'
 	check 'the job goes well' is "$rc" 0
 	same
@@ -246,6 +252,7 @@ admin_wants_target()
 admin_keeps_target()
 {
 	fault_host two-vms 's/^	vmid .*/	vmid 100/'
+	slow_backup
 	fault_sh -c 'max-wait = 1' "$during"' "sleep 0.1; qm start 100"; patience=1000000; simctl night'
 	check 'his guest runs' state_is qemu/100 running
 	check 'the command is named' told 'qemu/101 not started: qemu/100 runs and has what it needs; when that is down: qm start 101'
