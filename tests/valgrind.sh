@@ -30,7 +30,7 @@ if [ -z "${VALGRIND_QUEUE-}" ]; then
 	VALGRIND_QUEUE=$dir
 	export VALGRIND_QUEUE
 	for _ in $(seq "$(nproc)"); do
-		"$0" "$build" "$@" &
+		"$here/${0##*/}" "$build" "$@" &
 	done
 	wait
 	count() { grep -c "^$1" "$dir/results" || :; }
