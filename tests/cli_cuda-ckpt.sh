@@ -561,7 +561,7 @@ sh -c 'while [ ! -e "$3" ]; do sleep 0.05; done; "$1" -m 1 -t 20 "$2" & wait' \
 jobs="$jobs $late"
 fault "lock $one sleep-$((3000 * slow))"
 : >"$FAKE_CUDA_DIR/log"
-cuda-ckpt -q suspend --tree "$one" "$late" 2>"$dir/err" & run=$!
+cuda-ckpt -q -t $((10000 * slow)) suspend --tree "$one" "$late" 2>"$dir/err" & run=$!
 begun lock "$one"
 : >"$dir/go"
 rc=0

@@ -119,6 +119,12 @@ says '1 of 1 made by this call: removed again'
 expect 0 mdev-mk -R "$root" -n -t 6q -u "$uuid" --auto --attr=a=1 --attr=a=2
 prints "echo $uuid > $root/sys/class/mdev_bus/0000:82:00.0/mdev_supported_types/nvidia-50/create\necho 1 > $root/sys/bus/mdev/devices/$uuid/a\necho 2 > $root/sys/bus/mdev/devices/$uuid/a\nprintf '%s' '{\n  \"mdev_type\": \"nvidia-50\",\n  \"start\": \"auto\",\n  \"attrs\": [\n    {\n      \"a\": \"1\"\n    },\n    {\n      \"a\": \"2\"\n    }\n  ]\n}' > $root/etc/mdevctl.d/0000:82:00.0/$uuid\n" 'a dry run'
 [ ! -e "$root/etc/pve-gpu-utils/mdev-autostart" ] || fail 'a dry run switches nothing on'
+# What a dry run prints can be given to a shell.
+expect 0 mdev-mk -R "$root" -n -t 6q -u "$uuid" --define --attr="a=it's \$x * 1"
+sed -i "s,$root,$dir/dry," "$dir/out"
+mkdir -p "$dir/dry/etc/mdevctl.d/0000:82:00.0"
+sh "$dir/out"
+grep -qF "\"a\": \"it's \$x * 1\"" "$dir/dry/etc/mdevctl.d/0000:82:00.0/$uuid" || fail 'a dry run: not as given'
 for bad in nothing =1 ../x=1 /x=1; do
 	expect 64 mdev-mk -R "$root" -t 6q --attr="$bad"
 done

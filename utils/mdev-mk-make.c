@@ -7,6 +7,7 @@
 #include "base/cleanup.h"
 #include "base/msg.h"
 #include "base/sysfs.h"
+#include "base/text.h"
 #include "base/xalloc.h"
 #include "mdev-mk.h"
 
@@ -140,9 +141,10 @@ static int say_failure(const struct mk_items *items, const struct host *h, size_
 /* Show a definition that a dry run does not write. */
 static void show_definition(const struct mdevdef *def)
 {
-	_cleanup_free_ char *path = mdevdef_path(def), *text = mdevdef_text(def);
+	_cleanup_free_ char *path = mdevdef_path(def), *text = mdevdef_text(def),
+			    *word = text_shell_word(text, strlen(text));
 
-	printf("printf '%%s' '%s' > %s\n", text, path);
+	printf("printf '%%s' %s > %s\n", word, path);
 }
 
 /* Without --attr the attributes of a former definition are kept. */

@@ -82,6 +82,13 @@ int atomicfile_write(const char *path, const void *data, size_t len, mode_t mode
 	return sync_folder(dir);
 }
 
+int atomicfile_unlink(const char *path)
+{
+	_cleanup_free_ char *dir = folder_of(path);
+
+	return unlink(path) < 0 ? -errno : sync_folder(dir);
+}
+
 static int make_one(const char *dir, mode_t mode)
 {
 	_cleanup_free_ char *parent = NULL;

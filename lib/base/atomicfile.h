@@ -16,6 +16,9 @@
  */
 int atomicfile_write(const char *path, const void *data, size_t len, mode_t mode);
 
+/* Remove a file, for good: unlink, fsync of the directory. 0 or -errno. */
+int atomicfile_unlink(const char *path);
+
 /*
  * mkdir -p with mode 0700 for the last part, but never of root_dir() itself.
  * 0 or -errno (-ENOTDIR for a link or a file).

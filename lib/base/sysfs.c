@@ -75,18 +75,26 @@ char *sysfs_link_name(const char *path)
 	return xstrdup(slash ? slash + 1 : target);
 }
 
+/* A value as echo gets it from a shell, without its newline; allocated. */
+static char *echo_words(const char *value)
+{
+	size_t len = strcspn(value, "\n");
+
+	/* Two numbers, "10de 2204", are two words to look at. */
+	if (!strstr(value, "  ") && strcspn(value, "\"#$&'()*;<>?[\\]`{|}~") >= len)
+		return xstrndup(value, len);
+	return text_shell_word(value, len);
+}
+
 bool sysfs_announce(const char *path, const char *value)
 {
-	size_t shown = strlen(value);
-	const char *gap;
+	_cleanup_free_ char *words = echo_words(value);
+	const char *gap = *words ? " " : "";
 
-	if (shown && value[shown - 1] == '\n')
-		shown--;
-	gap = shown ? " " : "";
 	if (sysfs_dry_run)
-		text_put_line(stdout, "echo%s%.*s > %s", gap, (int)shown, value, path);
+		text_put_line(stdout, "echo%s%s > %s", gap, words, path);
 	else
-		say_info("echo%s%.*s > %s", gap, (int)shown, value, path);
+		say_info("echo%s%s > %s", gap, words, path);
 	return sysfs_dry_run;
 }
 

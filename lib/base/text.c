@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <stdarg.h>
+#include <string.h>
 
 #include "base/cleanup.h"
 #include "base/text.h"
@@ -94,6 +95,20 @@ void text_put_json(FILE *out, const char *text)
 		s += len;
 	}
 	putc('"', out);
+}
+
+char *text_shell_word(const char *text, size_t len)
+{
+	char *word = xcalloc(len + 1, 4), *end = stpcpy(word, "'");
+
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] == '\'')
+			end = stpcpy(end, "'\\''");
+		else
+			*end++ = text[i];
+	}
+	strcpy(end, "'");
+	return word;
 }
 
 int text_hex_digit(char c)

@@ -27,6 +27,9 @@ void text_put_line(FILE *out, const char *fmt, ...) __attribute__((format(printf
 /* Write text as a JSON string; bytes that are no UTF-8 become U+FFFD. */
 void text_put_json(FILE *out, const char *text);
 
+/* The first len bytes of text as one word of a shell, in single quotes; allocated. */
+char *text_shell_word(const char *text, size_t len);
+
 /* Value of a hexadecimal digit of either case, in any locale; -1 for anything else. */
 int text_hex_digit(char c);
 

@@ -87,27 +87,15 @@ int hostfile_read(const char *path, struct hostfile *f)
 	return 0;
 }
 
-static int remove_file(const char *full)
-{
-	_cleanup_free_ char *dir = xstrdup(full);
-	_cleanup_close_ int fd = -1;
-
-	if (unlink(full) < 0)
-		return errno == ENOENT ? 0 : -errno;
-	*strrchr(dir, '/') = '\0';
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || (fsync(fd) < 0 && errno != EINVAL))
-		return -errno;
-	return 0;
-}
-
 int hostfile_put(const struct hostfile *f)
 {
 	_cleanup_free_ char *full = root_path("%s", f->path);
+	int rc;
 
-	if (!f->data)
-		return remove_file(full);
-	return atomicfile_write(full, f->data, f->len, f->mode);
+	if (f->data)
+		return atomicfile_write(full, f->data, f->len, f->mode);
+	rc = atomicfile_unlink(full);
+	return rc == -ENOENT ? 0 : rc;
 }
 
 bool hostfile_equal(const struct hostfile *a, const struct hostfile *b)

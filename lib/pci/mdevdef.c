@@ -317,12 +317,12 @@ int mdevdef_remove(const struct mdevdef *def)
 {
 	_cleanup_free_ char *folder = folder_of(def), *path = mdevdef_path(def);
 
-	if (unlink(path) < 0)
-		return -errno;
+	int rc = atomicfile_unlink(path);
+
 	/* mdevctl leaves its own. */
-	if (def->backend != VGPU_MDEV)
+	if (rc == 0 && def->backend != VGPU_MDEV)
 		rmdir(folder);
-	return 0;
+	return rc;
 }
 
 bool mdevdef_is_started_at_boot(void)
@@ -339,8 +339,10 @@ int mdevdef_start_at_boot(bool on)
 	_cleanup_free_ char *path = root_path(SWITCH), *folder = NULL;
 	int rc;
 
-	if (!on)
-		return unlink(path) < 0 && errno != ENOENT ? -errno : 0;
+	if (!on) {
+		rc = atomicfile_unlink(path);
+		return rc == -ENOENT ? 0 : rc;
+	}
 	folder = xstrndup(path, (size_t)(strrchr(path, '/') - path));
 	rc = make_folders(folder);
 	return rc < 0 ? rc : atomicfile_write(path, text, sizeof(text) - 1, 0644);

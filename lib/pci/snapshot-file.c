@@ -118,14 +118,13 @@ int snapshot_save(struct snapshot *s)
 
 int snapshot_forget(struct snapshot *s)
 {
-	int rc = 0;
+	int rc;
 
 	if (!s->path)
 		return 0;
-	if (unlink(s->path) < 0 && errno != ENOENT)
-		rc = -errno;
+	rc = atomicfile_unlink(s->path);
 	free(TAKE_PTR(s->path));
-	return rc;
+	return rc == -ENOENT ? 0 : rc;
 }
 
 /* What stands in a path must be one name. */

@@ -106,17 +106,6 @@ int state_journal_add(const struct state_entry *e)
 	return state_write(path, &f);
 }
 
-static int remove_file(const char *path)
-{
-	_cleanup_free_ char *dir = root_path(STATE_DIR);
-	_cleanup_close_ int fd = -1;
-
-	if (unlink(path) < 0)
-		return -errno;
-	fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return fd >= 0 && fsync(fd) < 0 ? -errno : 0;
-}
-
 int state_journal_remove(const char *name, const char *reason)
 {
 	_cleanup_free_ char *path = state_journal_path();
@@ -142,7 +131,7 @@ int state_journal_remove(const char *name, const char *reason)
 	if (kept == f.n && kept > 0)
 		return 0;
 	f.n = kept;
-	return kept ? state_write(path, &f) : remove_file(path);
+	return kept ? state_write(path, &f) : atomicfile_unlink(path);
 }
 
 static bool is_same_file(const char *a, const char *b)
@@ -173,5 +162,5 @@ int state_journal_set_aside(const struct state_file *believed, char **to)
 	}
 	if (i == BAD_NAMES)
 		return -EEXIST;
-	return believed->n ? state_write(path, believed) : remove_file(path);
+	return believed->n ? state_write(path, believed) : atomicfile_unlink(path);
 }
