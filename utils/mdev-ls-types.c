@@ -11,7 +11,7 @@
 static const struct record_field fields[] = {
 	{ "parent", RECORD_STRING }, { "type", RECORD_STRING }, { "name", RECORD_STRING },
 	{ "available", RECORD_NUMBER }, { "api", RECORD_STRING },
-	{ "description", RECORD_WORDS }, { "reason", RECORD_STRING },
+	{ "description", RECORD_STRING }, { "reason", RECORD_STRING },
 	{ "backend", RECORD_STRING },
 };
 

@@ -159,9 +159,6 @@ static void start_table(struct record_writer *w)
 		right[i] = w->fields[w->order[i]].type == RECORD_NUMBER;
 	}
 	w->table = table_new(names, right, w->n);
-	for (size_t i = 0; i < w->n; i++)
-		if (w->fields[w->order[i]].type == RECORD_WORDS)
-			table_may_cut(w->table, i);
 	free(names);
 	free(right);
 }

@@ -10,7 +10,6 @@
 enum record_type {
 	RECORD_STRING,
 	RECORD_NUMBER,		/* JSON number; the value is passed as decimal text */
-	RECORD_WORDS,		/* a string that a table cuts where the terminal is narrow */
 };
 
 struct record_field {

@@ -17,7 +17,7 @@ const struct record_field gpudev_fields[GPUDEV_FIELDS] = {
 	{ "addr", RECORD_STRING },
 	{ "class", RECORD_STRING },
 	{ "id", RECORD_STRING },
-	{ "name", RECORD_WORDS },
+	{ "name", RECORD_STRING },
 	{ "driver", RECORD_STRING },
 	{ "iommu_group", RECORD_NUMBER },
 	{ "reset", RECORD_STRING },
