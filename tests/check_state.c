@@ -197,7 +197,7 @@ START_TEST(journal_names_its_job)
 	char *path = state_journal_path();
 	struct state_file f;
 
-	testroot_file("/run/vzdump.pid", "UPID:pve1:00001092:000003E7:65000000:vzdump:100:root@pam:\n");
+	testroot_file("/run/vzdump.pid", "UPID:pve1:00001092:000003E7:65000000:vzdump:100:root@pam:");
 	add("qemu/101", "vzdump", 0);
 	ck_assert_int_eq(state_read(path, &f), 0);
 	ck_assert_int_eq(f.job_pid, 0);			/* the job is long gone */

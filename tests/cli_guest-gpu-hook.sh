@@ -44,7 +44,7 @@ conf() {
 
 set_lock() {
 	echo "lock: backup" >>"$r/etc/pve/local/qemu-server/$1.conf"
-	echo "UPID:pve1:0000${2:-1111}:00001234:65000000:vzdump::root@pam:" >"$r/run/vzdump.pid"
+	printf %s "UPID:pve1:0000${2:-1111}:00001234:65000000:vzdump::root@pam:" >"$r/run/vzdump.pid"
 }
 
 unlock() {

@@ -63,7 +63,8 @@ rm "$state/journal"
 # The job died while we waited for our turn, by its process id and by its start time
 mkdir -p "$root/proc/4660"
 stat='4660 (task UPID) (x)) S 1 4660 4660 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 777 0 0'
-echo "UPID:pve1:00001234:00000309:655F0000:vzdump::root@pam:" >"$root/run/vzdump.pid"
+# vzdump writes no newline.
+printf %s "UPID:pve1:00001234:00000309:655F0000:vzdump::root@pam:" >"$root/run/vzdump.pid"
 echo "$stat" >"$root/proc/4660/stat"
 run backup-start stop 100
 said 'stands aside'
@@ -76,7 +77,7 @@ rm -r "$root/proc/4660"
 run pre-stop stop 100
 said 'the backup job is dead'
 for upid in '' 'UPID' 'UPID:pve1:zz:00000309:' 'UPID:pve1:1234;reboot:309:' 'x:pve1:1234:309:'; do
-	echo "$upid" >"$root/run/vzdump.pid"
+	printf %s "$upid" >"$root/run/vzdump.pid"
 	run backup-start stop 100
 	said 'stands aside'
 done

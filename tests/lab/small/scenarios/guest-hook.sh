@@ -22,7 +22,7 @@ conf() {
 	mkdir -p /etc/pve-gpu-utils
 	printf '[rescan]\n%s\n' "$1" >/etc/pve-gpu-utils/pve-gpu-utils.conf
 }
-job() { echo "UPID:lab:0000$1:00001234:65000000:vzdump::root@pam:" >/run/vzdump.pid; }
+job() { printf %s "UPID:lab:0000$1:00001234:65000000:vzdump::root@pam:" >/run/vzdump.pid; }
 reserved() { echo "$slot $1 time:$(($(date +%s) + 60))" >/run/qemu-server/pci-id-reservations; }
 host_does() { echo ". /lab/lib.sh; ask $*"; }
 others_as_before() {
