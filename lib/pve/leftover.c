@@ -45,14 +45,18 @@ static int run_qm(const char *path, const char *verb, uint32_t vmid, const char 
 	return spawn_run(argv, &opts);
 }
 
-/* Is what runs there a kvm that was started for a backup and waits? */
-static bool is_paused_kvm(struct guest_id id)
+/* Is what runs there a kvm that was started for a backup and waits? 1, 0, or -errno. */
+static int is_paused_kvm(struct guest_id id)
 {
 	char said[128];
+	int rc;
 
-	return id.kind == GUEST_QEMU
-		&& run_qm(POWER_QM, "status", id.vmid, NULL, STATUS_LIMIT, said) == 0
-		&& strcmp(said, "status: prelaunch") == 0;
+	if (id.kind != GUEST_QEMU)
+		return 0;
+	rc = run_qm(POWER_QM, "status", id.vmid, NULL, STATUS_LIMIT, said);
+	if (rc != 0)
+		return rc < 0 ? rc : -EIO;
+	return strcmp(said, "status: prelaunch") == 0;
 }
 
 static char *record_path(const char *guest)
@@ -99,7 +103,7 @@ int leftover_wait(struct guest_id id, unsigned seconds)
 			return 0;
 		if (runs && !asked && now - begin > STATUS_AFTER) {
 			asked = true;
-			if (!is_paused_kvm(id) && guest_is_running(id, NULL, NULL))
+			if (is_paused_kvm(id) == 0 && guest_is_running(id, NULL, NULL))
 				return -EBUSY;
 		}
 		if (now - begin > (int64_t)seconds * 1000)
@@ -121,29 +125,35 @@ static void print_clear(const struct state_entry *e, const char *tool)
 {
 	/* whether it is the paused one only qm can tell, and only of this host */
 	if (guest_is_running(e->id, NULL, NULL) &&
-	    (!root_is_host() || is_paused_kvm(e->id)))
+	    (!root_is_host() || is_paused_kvm(e->id) > 0))
 		printf("qm stop %u --skiplock\n", e->id.vmid);
-	printf("%s unlock %u\n", tool, e->id.vmid);
+	if (tool)
+		printf("%s unlock %u\n", tool, e->id.vmid);
 }
 
 /* End the paused kvm, if there is one, and take the lock back. */
 static int clear_guest(const struct state_entry *e, bool dry_run)
 {
 	const char *tool = e->id.kind == GUEST_QEMU ? POWER_QM : POWER_PCT;
+	_cleanup_free_ char *local = root_path("/etc/pve/local");
 	char said[128];
 	struct guest g;
 	bool locked;
 	int rc;
 
 	rc = guest_find(e->name, &g);
+	/* without pmxcfs every guest looks as if it had been deleted; restart_run() says so */
+	if (rc == -ENOENT)
+		return access(local, F_OK) == 0 ? 0 : rc;
 	if (rc < 0)
-		return rc == -ENOENT ? 0 : fail(e->name, "its config cannot be read", rc, "");
+		return fail(e->name, "its config cannot be read", rc, "");
 	locked = g.lock && strcmp(g.lock, "backup") == 0;
 	guest_done(&g);
-	if (!locked)
+	/* vzdump unlocks, too, when QMP did not answer and it left its kvm where it was */
+	if (!locked && !(state_is_backup(e) && guest_is_running(e->id, NULL, NULL)))
 		return 0;
 	if (dry_run) {
-		print_clear(e, strrchr(tool, '/') + 1);
+		print_clear(e, locked ? strrchr(tool, '/') + 1 : NULL);
 		return 0;
 	}
 	/*
@@ -152,7 +162,10 @@ static int clear_guest(const struct state_entry *e, bool dry_run)
 	 */
 	if (!guest_is_running(e->id, NULL, NULL))
 		leftover_wait(e->id, COME_UP_LIMIT);
-	if (is_paused_kvm(e->id)) {
+	rc = is_paused_kvm(e->id);
+	if (rc < 0 && guest_is_running(e->id, NULL, NULL))
+		return fail(e->name, "qm status", rc, "");
+	if (rc > 0) {
 		say_warn("%s: ending the paused kvm that a broken-off backup left", e->name);
 		rc = run_qm(POWER_QM, "stop", e->id.vmid, "--skiplock", STOP_LIMIT, said);
 		if (rc != 0)
@@ -161,6 +174,8 @@ static int clear_guest(const struct state_entry *e, bool dry_run)
 		if (rc < 0)
 			return fail(e->name, "its backup kvm does not go away", rc, "");
 	}
+	if (!locked)
+		return 0;
 	say_warn("%s: taking back the lock that a broken-off backup left", e->name);
 	rc = run_qm(tool, "unlock", e->id.vmid, NULL, UNLOCK_LIMIT, said);
 	return rc == 0 ? 0 : fail(e->name, "unlock", rc, said);

@@ -55,6 +55,14 @@ static bool is_in_backup(const struct restart *r, struct guest_id id)
 	return false;
 }
 
+static const struct guest_id *backup_of_off_guest(const struct restart *r)
+{
+	for (size_t i = 0; i < r->file->n; i++)
+		if (r->file->entries[i].is_guest && state_is_backup(&r->file->entries[i]))
+			return &r->file->entries[i].id;
+	return NULL;
+}
+
 static void set(struct candidate *c, enum verdict verdict, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 static void set(struct candidate *c, enum verdict verdict, const char *fmt, ...)
@@ -99,20 +107,16 @@ static void judge_running(const struct restart *r, struct candidate *c)
 static bool may_be_overdue(const struct restart *r, const struct state_entry *e)
 {
 	static const char conflict[] = "conflict:";
-	struct guest_id with;
 
 	if (!e->reason || strncmp(e->reason, conflict, sizeof(conflict) - 1) != 0)
 		return false;
-	if (e->is_guest)
-		return true;
-	return is_overdue(r, e) &&
-	       !(guest_parse(e->reason + sizeof(conflict) - 1, &with) &&
-		 is_in_backup(r, with));
+	return e->is_guest || is_overdue(r, e);
 }
 
 static void judge(const struct restart *r, struct candidate *c)
 {
 	const struct state_entry *e = c->entry;
+	const struct guest_id *busy;
 
 	c->verdict = VERDICT_SKIP;
 	if (state_is_backup(e))
@@ -128,8 +132,15 @@ static void judge(const struct restart *r, struct candidate *c)
 	if (r->opts->overdue_only && !may_be_overdue(r, e))
 		return;
 	c->verdict = VERDICT_START;
-	if (!e->is_guest)
+	if (!e->is_guest) {
+		/* whoever it made way for: another one's backup may have the GPU now */
+		busy = backup_of_off_guest(r);
+		if (busy) {
+			set(c, VERDICT_WAIT, "backup");
+			c->because = *busy;
+		}
 		return;
+	}
 	c->guest = find_guest(r, e->id);
 	if (!c->guest) {
 		_cleanup_free_ char *node = node_of(e->id);
@@ -253,14 +264,6 @@ static void decide_units(struct restart *r, const struct plan_guest *guests)
 			c->because = next;
 		}
 	}
-}
-
-static const struct guest_id *backup_of_off_guest(const struct restart *r)
-{
-	for (size_t i = 0; i < r->file->n; i++)
-		if (r->file->entries[i].is_guest && state_is_backup(&r->file->entries[i]))
-			return &r->file->entries[i].id;
-	return NULL;
 }
 
 static void decide(struct restart *r)

@@ -98,6 +98,9 @@ int state_journal_add(const struct state_entry *e)
 		if (strcmp(f.entries[i].name, e->name) == 0
 		    && same_kind(f.entries[i].reason, e->reason))
 			break;
+	/* told to stop before, and down only now: that it ran is not to be forgotten */
+	if (i < f.n && f.entries[i].running && !e->running)
+		return state_write(path, &f);
 	if (i < f.n)
 		state_entry_done(&f.entries[i]);
 	else
