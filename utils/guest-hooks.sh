@@ -103,7 +103,7 @@ run() {
 		echo
 		return 0
 	fi
-	"$@"
+	"$@" >&2
 }
 
 # The hookscript has to be there before PVE is told of it, and to be whole.
@@ -167,7 +167,7 @@ enable_guest() {
 	put_stub
 	put_stub_elsewhere
 	if [ "$volid" != "$hookscript" ]; then
-		run "$root/usr/sbin/qm" set "$vmid" --hookscript "$volid" >&2 ||
+		run "$root/usr/sbin/qm" set "$vmid" --hookscript "$volid" ||
 			die "$EX_OSERR" "qm set failed: $guest keeps the hookscript that it had"
 	fi
 	[ "$dry_run" = no ] || return 0
@@ -197,10 +197,10 @@ disable_guest() {
 	fi
 	former=$(former_of "$hookscript")
 	if [ -n "$former" ]; then
-		run "$root/usr/sbin/qm" set "$vmid" --hookscript "$former" >&2 ||
+		run "$root/usr/sbin/qm" set "$vmid" --hookscript "$former" ||
 			die "$EX_OSERR" "PVE does not take $former, the former hookscript: put it back, or do without: qm set $vmid --delete hookscript"
 	else
-		run "$root/usr/sbin/qm" set "$vmid" --delete hookscript >&2 ||
+		run "$root/usr/sbin/qm" set "$vmid" --delete hookscript ||
 			die "$EX_OSERR" "qm set failed: $guest keeps the hook"
 	fi
 	[ "$dry_run" = no ] || return 0
