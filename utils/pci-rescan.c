@@ -139,6 +139,7 @@ static bool is_kept(const struct run *r, const struct pciaddr *addr)
 static int probe(const struct run *r, struct ladder *l, const struct pciaddr *addr,
 		 struct reset_method **methods, size_t *n)
 {
+	const struct timedwrite *last;
 	struct snapshot snap;
 	int rc = snapshot_read(&snap, addr, 1, NULL, 0);
 
@@ -149,10 +150,11 @@ static int probe(const struct run *r, struct ladder *l, const struct pciaddr *ad
 		rc = snapshot_save(&snap);
 	if (rc == 0)
 		rc = reset_probe(&l->writer, addr, methods, n);
-	if (rc == 0 || !timedwrite_last(&l->writer) || !timedwrite_last(&l->writer)->left)
+	last = timedwrite_last(&l->writer);
+	l->is_hung = last && last->left;
+	/* Else the list may be one name still: the next run puts it back. */
+	if (rc == 0 || rc == -EOPNOTSUPP || rc == -ENOENT)
 		snapshot_forget(&snap);
-	else
-		l->is_hung = true;
 	snapshot_done(&snap);
 	return rc;
 }

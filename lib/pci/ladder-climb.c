@@ -217,10 +217,12 @@ static void put_back(struct ladder *l, struct ladder_card *card,
 	struct ladder_step step = ladder_step_begin(l, "put back");
 	_cleanup_free_ char *lack = NULL;
 	size_t gone = ladder_put_back(l, &card->snap, false, &lack);
+	/* It is everybody's: tried again, else the next run has to know what it was. */
+	bool is_off = !l->is_hung && ladder_set_autoprobe(l, card->snap.autoprobe) < 0;
 
 	if (l->writer.n > step.first_write || lack)
 		ladder_step_end(l, card, &step, !lack, lack ? xstrdup(lack) : NULL);
-	if (!sysfs_dry_run && !gone && !l->is_hung)
+	if (!sysfs_dry_run && !gone && !is_off && !l->is_hung)
 		snapshot_forget(&card->snap);
 	if ((*result == LADDER_HEALTHY || *result == LADDER_NONE) && lack) {
 		free(*what);

@@ -116,7 +116,8 @@ enum ladder_result {
 /*
  * Keep the snapshot in its file, prevent D3cold, climb from card->start to
  * card->last until the card is well, put everything back.
- * The file stays when functions are gone or a write hangs: the next run heals.
+ * The file stays when functions are gone, drivers_autoprobe could not be put back or a
+ * write hangs: the next run heals.
  *
  * rung: the last one tried; LADDER_RUNGS when none was.
  * what: for people, why it is not LADDER_HEALTHY; allocated, NULL when it is.
