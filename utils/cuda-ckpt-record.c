@@ -108,8 +108,7 @@ int ckpt_memory_record(struct ckpt_memory *mem, const struct ckpt_opts *o,
 	vramrecord_done(&all);
 	if (rc == 0)
 		return EX_OK;
-	errno = -rc;
-	say_errno("%s", o->record);
+	say("%s: %s", o->record, atomicfile_error(rc));
 	return EX_CANTCREAT;
 }
 

@@ -163,10 +163,11 @@ collect() {
 	} || :
 }
 
-[ ! -d "$file" ] || {
-	echo "doctor-bundle: $file is a folder" >&2
+# What is renamed over a device or a link, such as /dev/stdout, takes its place.
+if [ "$file" != - ] && { [ -L "$file" ] || { [ -e "$file" ] && [ ! -f "$file" ]; }; }; then
+	echo "doctor-bundle: $file is no plain file (- is standard output)" >&2
 	exit 73
-}
+fi
 names >"$dir/names"
 collect >"$dir/seen" 2>&1
 tr -d '\000-\010\013-\037\177' <"$dir/seen" >"$dir/bundle"

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sysexits.h>
 
+#include "base/atomicfile.h"
 #include "base/cleanup.h"
 #include "base/msg.h"
 #include "base/root.h"
@@ -132,8 +133,7 @@ static int write_record(struct functions *f, const struct opts *o)
 	}
 	rc = bind_records_write(o->record, f->recs, f->n);
 	if (rc < 0) {
-		errno = -rc;
-		say_errno("%s", o->record);
+		say("%s: %s", o->record, atomicfile_error(rc));
 		return rc == -EACCES || rc == -EPERM ? EX_NOPERM : EX_OSERR;
 	}
 	say_info("%zu functions recorded in %s", f->n, o->record);

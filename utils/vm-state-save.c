@@ -9,6 +9,7 @@
 #include <sysexits.h>
 #include <time.h>
 
+#include "base/atomicfile.h"
 #include "base/cleanup.h"
 #include "base/msg.h"
 #include "base/record.h"
@@ -146,8 +147,7 @@ static int save(const char *file, char *const names[], size_t n,
 		return code;
 	rc = state_write(file, &f);
 	if (rc < 0) {
-		errno = -rc;
-		say_errno("%s: state not saved", file);
+		say("%s: state not saved: %s", file, atomicfile_error(rc));
 		return EX_IOERR;
 	}
 	return EX_OK;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -59,12 +60,27 @@ static int fill(int fd, const void *data, size_t len, mode_t mode)
 	return 0;
 }
 
+/* A device, or /dev/stdout and the like: a rename over it would take it from everybody. */
+static bool is_special(const char *path)
+{
+	static const char proc[] = "/proc/";
+	char to[sizeof(proc) - 1];
+	struct stat st;
+
+	if (stat(path, &st) == 0 && !S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+		return true;
+	return readlink(path, to, sizeof(to)) == (ssize_t)sizeof(to) &&
+	       memcmp(to, proc, sizeof(to)) == 0;
+}
+
 int atomicfile_write(const char *path, const void *data, size_t len, mode_t mode)
 {
 	_cleanup_free_ char *dir = folder_of(path), *temp = NULL;
 	const char *slash = strrchr(path, '/');
 	int fd, rc;
 
+	if (is_special(path))
+		return -EINVAL;
 	temp = xasprintf("%s/.%s.XXXXXX", dir, slash ? slash + 1 : path);
 	fd = mkostemp(temp, O_CLOEXEC);
 	if (fd < 0)
@@ -80,6 +96,11 @@ int atomicfile_write(const char *path, const void *data, size_t len, mode_t mode
 		return rc;
 	}
 	return sync_folder(dir);
+}
+
+const char *atomicfile_error(int rc)
+{
+	return rc == -EINVAL ? "not a regular file" : strerror(-rc);
 }
 
 int atomicfile_unlink(const char *path)

@@ -12,9 +12,13 @@
  * replaced, not followed.
  *
  * mode: of the new file, whatever the umask.
- * Returns 0 or -errno; on failure nothing is left behind.
+ * Returns 0 or -errno; on failure nothing is left behind. -EINVAL for a device, a FIFO, a
+ * socket, a link into /proc: these are not replaced.
  */
 int atomicfile_write(const char *path, const void *data, size_t len, mode_t mode);
+
+/* For people: what a negative value of atomicfile_write() says of the file. */
+const char *atomicfile_error(int rc);
 
 /* Remove a file, for good: unlink, fsync of the directory. 0 or -errno. */
 int atomicfile_unlink(const char *path);
