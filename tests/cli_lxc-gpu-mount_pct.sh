@@ -50,15 +50,21 @@ my $conf = "/etc/pve/lxc/$id.conf";
 my $rootfs = "/var/lib/lxc/$id/rootfs";
 sub slurp { local $/; open(my $f, '<', $_[0]) or die "$_[0]: $!\n"; my $t = <$f>; return $t }
 if ($verb eq 'mount' || $verb eq 'unmount') {
-	die "storage is offline\n" if -e "$fake/mount-fails";
 	my $text = slurp($conf);
 	if ($verb eq 'mount') {
+		if (-e "$fake/mount-fails") {
+			# As pct does: first the lock, then the mount.
+			open(my $f, '>', $conf) or die;
+			print $f $text, "lock: mounted\n";
+			close($f);
+			die "storage is offline\n";
+		}
 		system('mkdir', '-p', "$rootfs/etc");
 		system('cp', "$fake/group", "$rootfs/etc/group");
 		$text .= "lock: mounted\n";
 	} else {
 		die "busy\n" if -e "$fake/unmount-fails";
-		system('rm', '-r', $rootfs);
+		system('rm', '-rf', $rootfs);
 		$text =~ s/^lock: mounted\n//m;
 	}
 	open(my $f, '>', $conf) or die;

@@ -41,8 +41,8 @@ capture() { # COMMAND...; $work/out gets the output
 		"$@" 2>&1 || status=$?
 		echo "$status" >"$work/rc"
 	} | {
-		head -c 1000000 >"$work/out"
-		cat >/dev/null
+		# Who stays behind in the container may keep the pipe.
+		timeout -k 5 "$(($2 + 60))" sh -c 'stdbuf -o0 head -c 1000000; exec cat >/dev/null' >"$work/out" || :
 	}
 	return "$(cat "$work/rc")"
 }

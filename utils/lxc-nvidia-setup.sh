@@ -29,9 +29,18 @@ exit_script() {
 	code=$1
 	trap '' HUP INT TERM
 	trap - EXIT
-	if [ "$code" -ne 0 ] && [ -n "$stopped_here" ] && [ "$(container_state)" = stopped ]; then
+	if [ "$code" -ne 0 ] && [ -n "$stopped_here" ] && [ -z "$started_here" ]; then
 		say "container $ctid: is started again as it is"
-		pct_within $((timeout + 60)) start "$ctid" >/dev/null 2>&1 || say "container $ctid: did not start"
+		# It may be on its way down yet: by HA, or as ^C ended pct and not what it asked for.
+		waited=0
+		until pct_within $((timeout + 60)) start "$ctid" >/dev/null 2>&1; do
+			[ "$waited" -lt "$timeout" ] || {
+				[ "$(container_state)" = running ] || say "container $ctid: did not start"
+				break
+			}
+			sleep "$poll"
+			waited=$((waited + poll))
+		done
 	elif [ "$code" -ne 0 ] && [ -n "$started_here" ] && [ "$(container_state)" = running ]; then
 		log "container $ctid: is shut down again; it was stopped before"
 		pct_within $((timeout * 2 + 60)) shutdown "$ctid" --timeout "$timeout" --forceStop 1 >/dev/null 2>&1 || :
@@ -247,10 +256,10 @@ check_versions() {
 
 print_plan() {
 	configure_host_gpu_passthrough
-	state=unknown found='' parts=''
+	state=unknown found='unknown version' parts=''
 	if [ -z "$root" ]; then
 		state=$(container_state)
-		find_libraries || found=''
+		find_libraries || found='unknown version'
 	fi
 	echo "container $ctid: $state, has libraries of ${found:-no version}; the host's driver is $host"
 	[ "$found" = "$host" ] || parts=driver

@@ -81,6 +81,10 @@ unmount() {
 		echo "lxc-nvidia-setup: container $ctid: is still mounted: pct unmount $ctid" >&2
 }
 
+config_lock() {
+	sed -n '/^\[/q; s/^lock:[[:space:]]*//p' "/etc/pve/lxc/$ctid.conf" 2>/dev/null || :
+}
+
 # Sets seen: the file system of a container that runs, is mounted, or is mounted for it.
 see_container() {
 	seen=$root/var/lib/lxc/$ctid/rootfs
@@ -88,9 +92,11 @@ see_container() {
 		if running=$(container_root); then
 			seen=$running
 		elif [ ! -d "$seen/usr" ] && [ -n "$may_mount" ]; then
+			was=$(config_lock)
 			mounted=yes
 			timeout -k 10 120 pct mount "$ctid" >/dev/null || {
-				mounted=''
+				# Its lock stays on a container that it could not mount.
+				[ "$was,$(config_lock)" = ,mounted ] || mounted=''
 				return 1
 			}
 		fi

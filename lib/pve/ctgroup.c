@@ -14,8 +14,10 @@
 #include "base/spawn.h"
 #include "base/xalloc.h"
 #include "gpu/cgroup.h"
+#include "pve/ctconf.h"
 #include "pve/ctgroup.h"
 #include "pve/guest.h"
+#include "pve/pveconf.h"
 
 enum { GROUP_MAX = 1 << 20, STATUS_MAX = 64 * 1024, PCT_TIMEOUT = 60 };
 
@@ -149,11 +151,27 @@ static int run_pct(const char *verb, uint32_t ctid)
 	return rc > 0 ? -EIO : rc;
 }
 
+/* Has it the lock of pct mount? It stays on one that pct could not mount. */
+static bool is_lock_of_mount(uint32_t ctid)
+{
+	_cleanup_free_ char *path = root_path("/etc/pve/local/lxc/%u.conf", ctid),
+			    *text = readfile_string(path, PVECONF_MAX);
+	struct ctconf_facts facts = { 0 };
+	bool is_mounted;
+
+	if (text)
+		ctconf_facts(text, strlen(text), &facts);
+	is_mounted = facts.lock && strcmp(facts.lock, "mounted") == 0;
+	ctconf_facts_done(&facts);
+	return is_mounted;
+}
+
 /* A signal between the two would leave the container mounted, and locked by it. */
 static int read_mounted(uint32_t ctid, const char *rootfs, struct ctgroups *groups,
 			bool *unmounted)
 {
 	sigset_t block, old;
+	bool was_mounted = is_lock_of_mount(ctid), is_ours;
 	int rc;
 
 	sigemptyset(&block);
@@ -162,10 +180,11 @@ static int read_mounted(uint32_t ctid, const char *rootfs, struct ctgroups *grou
 	sigaddset(&block, SIGHUP);
 	sigprocmask(SIG_BLOCK, &block, &old);
 	rc = run_pct("mount", ctid);
-	if (rc == 0) {
+	is_ours = rc == 0 || (!was_mounted && is_lock_of_mount(ctid));
+	if (rc == 0)
 		rc = read_group(rootfs, groups);
+	if (is_ours)
 		*unmounted = run_pct("unmount", ctid) == 0;
-	}
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	return rc;
 }
