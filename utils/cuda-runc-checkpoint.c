@@ -56,13 +56,19 @@ static bool take_back(struct stage *s)
 	const struct call *call = s->job->call;
 	_cleanup_free_ char *why = NULL;
 	bool good = true;
+	int rc;
 
 	interrupts_ignore();
-	if (runtime_state(s->job, &why) < 0 || !s->job->container.is_running) {
+	rc = runtime_state(s->job, &why);
+	if (rc == -1 || (rc == 0 && !s->job->container.is_running)) {
 		complain(call, "container %s is no longer there", call->id);
 		return false;
 	}
-	s->is_paused = s->job->container.is_paused;
+	/* When it cannot be told, it is as we know it. */
+	if (rc == 0)
+		s->is_paused = s->job->container.is_paused;
+	free(why);
+	why = NULL;
 	if (s->set.n && s->is_paused) {
 		if (verb(s, "resume", &why) < 0) {
 			complain(call, "container %s stays paused, its CUDA state suspended: %s; "

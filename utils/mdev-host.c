@@ -102,6 +102,7 @@ int host_read(struct host *h, unsigned what, bool with_uses)
 		rc = mdevdef_list(&h->defs, &h->n_defs, say_bad_definition, NULL);
 	if (rc == 0 && with_uses)
 		rc = vgpuuse_list(&h->v, &h->uses, &h->n_uses);
+	h->looked = time(NULL);
 	if (rc < 0) {
 		errno = -rc;
 		say_errno("cannot read this host's vGPUs");
@@ -111,6 +112,22 @@ int host_read(struct host *h, unsigned what, bool with_uses)
 	if ((what & VGPUS_TYPES) && !sysfs_dry_run)
 		vgpus_remember(&h->v);
 	return EX_OK;
+}
+
+const struct vgpuuse *host_use_now(struct host *h, size_t instance)
+{
+	struct vgpuuse *uses = NULL;
+	time_t now = time(NULL);
+	size_t n = 0;
+
+	/* What was removed before may have taken minutes; a VM may have begun to start. */
+	if (now != h->looked && vgpuuse_list(&h->v, &uses, &n) == 0) {
+		vgpuuse_free(h->uses, h->n_uses);
+		h->uses = uses;
+		h->n_uses = n;
+		h->looked = now;
+	}
+	return vgpuuse_of(h->uses, h->n_uses, instance);
 }
 
 void host_unlock(struct host *h)

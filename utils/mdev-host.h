@@ -3,6 +3,8 @@
 #ifndef MDEV_HOST_H
 #define MDEV_HOST_H
 
+#include <time.h>
+
 #include "base/record.h"
 #include "pci/mdevdef.h"
 #include "pci/vgpu.h"
@@ -14,6 +16,7 @@ struct host {
 	size_t n_defs;
 	struct vgpuuse *uses;	/* owned */
 	size_t n_uses;
+	time_t looked;		/* for the uses */
 	struct timedwriter writer;	/* start with { .limit = ms, .lock = -1 } */
 };
 
@@ -32,6 +35,9 @@ void host_unlock(struct host *h);
  * what: as for vgpus_read(). EX_OK or an exit code, said.
  */
 int host_read(struct host *h, unsigned what, bool with_uses);
+
+/* The first user that an instance has at this moment; NULL: nobody uses it. */
+const struct vgpuuse *host_use_now(struct host *h, size_t instance);
 void host_done(struct host *h);	/* and unlock */
 
 /*

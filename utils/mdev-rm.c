@@ -98,7 +98,7 @@ static void undefine_instance(struct rm *rm, const struct mdevdef *def)
 static bool is_free(struct rm *rm, size_t instance)
 {
 	const struct vgpu *g = &rm->h.v.instances[instance];
-	const struct vgpuuse *use = vgpuuse_of(rm->h.uses, rm->h.n_uses, instance);
+	const struct vgpuuse *use = host_use_now(&rm->h, instance);
 	_cleanup_free_ char *user = use ? vgpuuse_text(use) : NULL;
 	bool is_vf = rm->h.v.parents[g->parent].backend == VGPU_SRIOV;
 
