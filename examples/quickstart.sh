@@ -48,6 +48,10 @@ case $(. /etc/os-release && echo "${ID:-} ${VERSION_ID:-}") in
 	;;
 esac
 
+[ -e "$top/debian/control" ] || {
+	echo "quickstart.sh: $top/debian is not there: take the git repository, or Debian's source package" >&2
+	exit 66
+}
 work=$(mktemp -d /tmp/pve-gpu-quickstart.XXXXXX)
 log=$work/log
 cleanup() {

@@ -15,6 +15,8 @@
 #include "pve/state.h"
 
 static const char entry[] = "/etc/pve-gpu-utils/vzdump.d/50-gpu";
+/* What the stub itself calls, wherever we are installed: utils/vzdump-hook. */
+#define CHAIN "/usr/libexec/pve-gpu-utils/vzdump-hook-chain"
 static const char enable_hint[] = "pve-gpu-hooks enable";
 
 /* what and why become the list's; one found before is not listed again. */
@@ -111,8 +113,8 @@ static void check_hook(const struct job_defaults *d, struct findings *f)
 	else if (!is_script(REHEARSAL_STUB, &why))
 		fail(f, "hook", xasprintf("%s: %s", REHEARSAL_STUB, why),
 		     xasprintf("every backup fails; %s", enable_hint));
-	else if (root_is_host() && !is_script(LIBEXECDIR "/vzdump-hook-chain", &why))
-		fail(f, "hook", xasprintf(LIBEXECDIR "/vzdump-hook-chain: %s", why),
+	else if (root_is_host() && !is_script(CHAIN, &why))
+		fail(f, "hook", xasprintf(CHAIN ": %s", why),
 		     xstrdup("install pve-gpu-utils again"));
 	else if (!is_script(entry, &why))
 		fail(f, "hook", xasprintf("%s: %s", entry, why),
