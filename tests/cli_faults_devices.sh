@@ -72,6 +72,59 @@ try 'pci-rescan --json' 0 "$faults/rescan" pci-rescan -R "$root" -j 01:00.0
 lenient=1
 try 'pci-rescan --methods' 0 "$faults/rescan" pci-rescan -R "$root" --methods 01:00.0
 
+# What cannot be put back for want of a process, once or from then on, the next run puts
+# back, and a run for another card in between, which has no process either, does not make
+# it forgotten. A list that is long: files keep the end of a longer line, as of "auto".
+kept() {
+	find "$root/sys" -name control -exec sed -i s/^onto/on/ {} +
+	(cd "$root/sys" && find . -type f \( -name drivers_autoprobe -o -name reset_method \
+		-o -name driver_override -o -name d3cold_allowed -o -name control \) -exec grep -H . {} + | sort)
+}
+without() { # AT ARGUMENT...: of pci-rescan; no process from the AT-th on, or just not that
+	at=$1
+	shift
+	rc=0
+	"$faults/faultcall" spawn ENOMEM "$at" "$faults/call" pci-rescan -q -R "$root" "$@" \
+		>"$faults/out" 2>"$faults/err" || rc=$?
+	! crashed || fault_fails "exited $rc"
+}
+ends_as_it_began() { # ARGUMENT...: of pci-rescan
+	fresh_root "$faults/rescan"
+	kept >"$faults/start"
+	n=0
+	made_before=$faults_made
+	while :; do
+		n=$((n + 1))
+		name="pci-rescan $*: process $n"
+		label="$name"
+		fresh_root "$faults/rescan"
+		without "$n" "$@"
+		[ -s "$faults/call" ] || break
+		kept >/dev/null
+		pci-rescan -q -R "$root" "$@" >"$faults/out" 2>"$faults/err" || :
+		kept | diff "$faults/start" - >"$faults/differs" || fault_fails "not put back: $(cat "$faults/differs")"
+		[ -z "$(ls "$root/run/pve-gpu-utils/rescan")" ] || fault_fails 'a file is left'
+		label="$name and all after it"
+		fresh_root "$faults/rescan"
+		without "$n+" "$@"
+		kept >/dev/null
+		without 1+ --only slot 07:00.0
+		kept >/dev/null
+		pci-rescan -q -R "$root" --methods 07:00.0 >"$faults/out" 2>"$faults/err" || :
+		kept | diff "$faults/start" - >"$faults/differs" || fault_fails "not put back: $(cat "$faults/differs")"
+		[ -z "$(ls "$root/run/pve-gpu-utils/rescan")" ] || fault_fails 'a file is left'
+		faults_made=$((faults_made + 2))
+	done
+	echo "pci-rescan $* and again: $((faults_made - made_before)) faults"
+	[ "$n" -gt 3 ] || fault_fails "$n faults only"
+}
+for addr in 0000:01:00.0 0000:06:00.0 0000:07:00.0; do
+	echo 'device_specific flr bus' >"$faults/rescan/sys/bus/pci/devices/$addr/reset_method"
+done
+ends_as_it_began --only own 06:00.0
+ends_as_it_began --only slot 01:00.0 06:00.0
+ends_as_it_began --methods 06:00.0
+
 # What it does when it is killed, or a command of the host fails: cli_vfio-setup_faults.sh.
 command -v depmod >/dev/null || PATH=$PATH:/usr/sbin:/sbin
 if command -v depmod >/dev/null; then

@@ -4,7 +4,7 @@
  * kind made to fail; -a: with the AT-th of it and all it starts together. AT 0: none fails.
  * KIND: a name of kinds[]; its calls count together. The report is one line, "KIND FD PATH"
  * for the call that failed (FD -1, PATH - if there is none), empty if there was none; for
- * AT 0 "KIND COUNT" for each kind. Exits with COMMAND's code, 128 + N for signal N,
+ * AT 0 "KIND COUNT" for each kind. AT "N+": the N-th and all after it, a line for each. Exits with COMMAND's code, 128 + N for signal N,
  * 124 after a minute, 77 if the kernel does not let it, 70 for its own faults.
  * FAULTS_PROGRAM: only processes of this name count.
  * FAULTS_NOT_BELOW: what is written below this folder does not count.
@@ -198,6 +198,7 @@ struct watch {
 	int report;
 	int everyone; /* not just the command itself */
 	int at;
+	int goes_on; /* all after it, too */
 	int error;
 	pid_t pid;
 	pid_t renamer; /* whose renameat2() has failed */
@@ -320,7 +321,9 @@ static int is_one(struct watch *w, const struct kind *kind,
 	/* mv(1) has a second try at it. */
 	if (is_rename && (pid_t)req->pid == w->renamer)
 		return 1;
-	if (++counts[kind - kinds] != (unsigned)w->at)
+	if (++counts[kind - kinds] < (unsigned)w->at || w->at == 0)
+		return 0;
+	if (counts[kind - kinds] > (unsigned)w->at && !w->goes_on)
 		return 0;
 	if (is_rename && req->data.nr == SYS_renameat2)
 		w->renamer = (pid_t)req->pid;
@@ -414,6 +417,7 @@ int main(int argc, char **argv)
 		if (strcmp(errors[i].name, argv[2]) == 0)
 			w.error = errors[i].number;
 	w.at = atoi(argv[3]);
+	w.goes_on = strchr(argv[3], '+') != NULL;
 	if (w.at > 0 && (!only || w.error == 0))
 		return 64;
 	w.report = open(argv[4], O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);

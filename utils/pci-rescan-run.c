@@ -353,6 +353,9 @@ void run_rescue(struct run *r, const struct topology *t)
 	for (size_t i = 0; i < n_cards && !*r->stop; i++) {
 		int code = prepare(r, t, &cards[i]);
 
+		for (size_t k = 0; k < i; k++)
+			if (cards[k].snap.path)
+				ladder_card_keep(&cards[i], &cards[k].snap);
 		run_fail(r, code);
 		if (code == EX_OK)
 			climb(r, &cards[i]);

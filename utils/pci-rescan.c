@@ -135,6 +135,20 @@ static bool is_kept(const struct run *r, const struct pciaddr *addr)
 	return false;
 }
 
+static bool is_list_whole(const struct snapshot *s)
+{
+	for (size_t i = 0; i < s->n; i++) {
+		const char *was = s->fns[i].attrs[SNAPSHOT_RESET_METHOD];
+		_cleanup_free_ char *now = snapshot_attr_read(&s->fns[i].addr,
+							      SNAPSHOT_RESET_METHOD);
+
+		if (was && (now ? strcmp(now, was) != 0
+				: snapshot_is_present(&s->fns[i].addr)))
+			return false;
+	}
+	return true;
+}
+
 /* The list of methods is one name only while it is probed: keep the old one in a file. */
 static int probe(const struct run *r, struct ladder *l, const struct pciaddr *addr,
 		 struct reset_method **methods, size_t *n)
@@ -145,6 +159,8 @@ static int probe(const struct run *r, struct ladder *l, const struct pciaddr *ad
 
 	if (rc == 0 && snap.n == 0)
 		rc = -ENOENT;
+	/* It may be 0 of a run that could not put it back; we do not touch it. */
+	free(TAKE_PTR(snap.autoprobe));
 	/* One of the same name also knows functions that are gone: it has to stay. */
 	if (rc == 0 && !sysfs_dry_run && !is_kept(r, addr))
 		rc = snapshot_save(&snap);
@@ -153,7 +169,7 @@ static int probe(const struct run *r, struct ladder *l, const struct pciaddr *ad
 	last = timedwrite_last(&l->writer);
 	l->is_hung = last && last->left;
 	/* Else the list may be one name still: the next run puts it back. */
-	if (rc == 0 || rc == -EOPNOTSUPP || rc == -ENOENT)
+	if (rc == 0 || (!l->is_hung && is_list_whole(&snap)))
 		snapshot_forget(&snap);
 	snapshot_done(&snap);
 	return rc;

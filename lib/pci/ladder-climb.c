@@ -210,6 +210,16 @@ static enum ladder_result climb(struct ladder *l, struct ladder_card *card,
 	return health == SNAPSHOT_DEAD ? LADDER_LOST : LADDER_CHANGED;
 }
 
+/* No process for a write: that says nothing of the device, the next one may succeed. */
+static bool had_no_process(const struct ladder *l, size_t first_write)
+{
+	for (size_t i = first_write; i < l->writer.n; i++)
+		if (l->writer.done[i].result == -EAGAIN ||
+		    l->writer.done[i].result == -ENOMEM)
+			return true;
+	return false;
+}
+
 /* The file stays while a next run may still bring something back. */
 static void put_back(struct ladder *l, struct ladder_card *card,
 		     enum ladder_result *result, char **what)
@@ -219,10 +229,11 @@ static void put_back(struct ladder *l, struct ladder_card *card,
 	size_t gone = ladder_put_back(l, &card->snap, false, &lack);
 	/* It is everybody's: tried again, else the next run has to know what it was. */
 	bool is_off = !l->is_hung && ladder_set_autoprobe(l, card->snap.autoprobe) < 0;
+	bool is_undone = lack && had_no_process(l, step.first_write);
 
 	if (l->writer.n > step.first_write || lack)
 		ladder_step_end(l, card, &step, !lack, lack ? xstrdup(lack) : NULL);
-	if (!sysfs_dry_run && !gone && !is_off && !l->is_hung)
+	if (!sysfs_dry_run && !gone && !is_off && !is_undone && !l->is_hung)
 		snapshot_forget(&card->snap);
 	if ((*result == LADDER_HEALTHY || *result == LADDER_NONE) && lack) {
 		free(*what);

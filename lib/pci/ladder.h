@@ -80,7 +80,8 @@ int ladder_card_snapshot(const struct topology *t, struct ladder_card *card);
 
 /*
  * Take the older word for how functions were bound, from a snapshot that could not
- * be healed: how they are now is not how somebody wanted them.
+ * be healed: how they are now is not how somebody wanted them. drivers_autoprobe is
+ * taken from one of another card, too.
  */
 void ladder_card_keep(struct ladder_card *card, const struct snapshot *older);
 
@@ -116,8 +117,8 @@ enum ladder_result {
 /*
  * Keep the snapshot in its file, prevent D3cold, climb from card->start to
  * card->last until the card is well, put everything back.
- * The file stays when functions are gone, drivers_autoprobe could not be put back or a
- * write hangs: the next run heals.
+ * The file stays when functions are gone, drivers_autoprobe could not be put back, there
+ * was no process for a write or one hangs: the next run heals.
  *
  * rung: the last one tried; LADDER_RUNGS when none was.
  * what: for people, why it is not LADDER_HEALTHY; allocated, NULL when it is.
