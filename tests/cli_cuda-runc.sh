@@ -374,6 +374,14 @@ for status in running paused; do
 	expect 3 $shim checkpoint --leave-running --image-path "$dir/image" c1
 	as_it_was "failed dump with --leave-running, $status" $status 'failed with 3'
 
+	# A runtime that has no answer afterwards is no container that is gone.
+	fresh $status
+	echo 3 >"$fake/fail-checkpoint"
+	: >"$fake/mute"
+	# shellcheck disable=SC2086 # several options
+	expect 3 $shim checkpoint --image-path "$dir/image" c1
+	as_it_was "failed dump, then no state, $status" $status 'failed with 3; its CUDA state is resumed'
+
 	fresh $status
 	: >"$fake/fail-ckpt-suspend"
 	# shellcheck disable=SC2086 # several options

@@ -52,6 +52,15 @@ sub slurp { local $/; open(my $f, '<', $_[0]) or die "$_[0]: $!\n"; my $t = <$f>
 if ($verb eq 'mount' || $verb eq 'unmount') {
 	my $text = slurp($conf);
 	if ($verb eq 'mount') {
+		if (-e "$fake/mount-meddle") {
+			# Somebody else's is a moment earlier.
+			system('mkdir', '-p', "$rootfs/etc");
+			open(my $f, '>>', $conf) or die;
+			print $f "lock: mounted\n";
+			close($f);
+			$text = slurp($conf);
+		}
+		die "CT is locked (mounted)\n" if $text =~ /^lock:/m;
 		if (-e "$fake/mount-fails") {
 			# As pct does: first the lock, then the mount.
 			open(my $f, '>', $conf) or die;
@@ -247,6 +256,18 @@ cmp "$dir/before" "$conf" || fail 'changed by a failed mount'
 expect 0 lxc-gpu-mount --style dev --gpu $gpu 200
 says 'only root can use the nodes'
 rm "$FAKE/mount-fails"
+# Somebody else's mount is his: the lock of before, and one that came a moment earlier.
+begin 'lock: mounted'
+expect 4 lxc-gpu-mount --strict --style dev --gpu $gpu 200
+cmp "$dir/before" "$conf" || fail "somebody's lock is gone"
+uncalled 'pct unmount'
+begin
+: >"$FAKE/mount-meddle"
+expect 4 lxc-gpu-mount --strict --style dev --gpu $gpu 200
+called 'pct mount'
+uncalled 'pct unmount'
+grep -q '^lock: mounted$' "$conf" || fail "somebody's new lock is gone"
+rm -rf "$FAKE/mount-meddle" /var/lib/lxc/200
 begin
 : >"$FAKE/unmount-fails"
 expect 4 lxc-gpu-mount --style dev --gpu $gpu 200

@@ -119,9 +119,20 @@ holds "$vfs/0000:00:02.0/sriov_numvfs" 0
 rm -r "$vfs/0000:41:00.5/nvidia/current_vgpu_type"
 printf '660\n' >"$vfs/0000:41:00.5/nvidia/current_vgpu_type"
 before=$(date +%s)
-expect 75 mdev-rm -R "$root" --wait=2 41:00.5
+# Meanwhile somebody opens the next one: that is seen.
+mkdir -p "$root/proc/4900/fd"
+echo late >"$root/proc/4900/comm"
+echo 0::/ >"$root/proc/4900/cgroup"
+(
+	sleep 1
+	ln -s /dev/vfio/91 "$root/proc/4900/fd/5"
+) &
+expect 75 mdev-rm -R "$root" --wait=2 41:00.5 $p40
 [ $(($(date +%s) - before)) -ge 2 ] || fail 'tries again'
 says '0000:41:00.5: Device or resource busy: its user still holds it'
+says "$p40 is in use by process 4900 (late)"
+holds "$mdevs/$p40/remove" ''
+wait
 
 # Options.
 expect 64 mdev-rm -R "$root"

@@ -18,6 +18,7 @@ status=$(cat "$FAKE/status")
 [ ! -e "$FAKE/fail-$verb" ] || { echo "fake $verb does not work" >&2; exit "$(cat "$FAKE/fail-$verb")"; }
 case $verb in
 state)
+	[ ! -e "$FAKE/mute" ] || ! grep -q ' checkpoint ' "$FAKE/log" || exit 0
 	[ "$status" != none ] || { echo 'container does not exist' >&2; exit 1; }
 	printf '{\n "id": "c1",\n "pid": 4711,\n "status": "%s",\n "bundle": "%s"\n}' "$status" "$BUNDLE"
 	;;

@@ -100,9 +100,9 @@ int host_read(struct host *h, unsigned what, bool with_uses)
 	rc = vgpus_read(&h->v, what);
 	if (rc == 0)
 		rc = mdevdef_list(&h->defs, &h->n_defs, say_bad_definition, NULL);
+	h->looked = time(NULL);
 	if (rc == 0 && with_uses)
 		rc = vgpuuse_list(&h->v, &h->uses, &h->n_uses);
-	h->looked = time(NULL);
 	if (rc < 0) {
 		errno = -rc;
 		say_errno("cannot read this host's vGPUs");

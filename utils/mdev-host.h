@@ -36,7 +36,10 @@ void host_unlock(struct host *h);
  */
 int host_read(struct host *h, unsigned what, bool with_uses);
 
-/* The first user that an instance has at this moment; NULL: nobody uses it. */
+/*
+ * The first user that an instance has, by a look that began within this second; when
+ * that fails, by the last one. NULL: nobody uses it. Good until the next call.
+ */
 const struct vgpuuse *host_use_now(struct host *h, size_t instance);
 void host_done(struct host *h);	/* and unlock */
 

@@ -166,6 +166,27 @@ static bool is_lock_of_mount(uint32_t ctid)
 	return is_mounted;
 }
 
+static bool is_seen(const char *rootfs)
+{
+	_cleanup_free_ char *etc = xasprintf("%s/etc", rootfs);
+	struct stat st;
+
+	return lstat(etc, &st) == 0;
+}
+
+/*
+ * Have we locked it? A mount of somebody else's meanwhile, for which ours was refused,
+ * has the same lock; but then there is something to see, as pct that fails leaves nothing.
+ */
+static bool is_lock_ours(int rc, bool was_mounted, uint32_t ctid, const char *rootfs)
+{
+	if (rc == 0)
+		return true;
+	if (was_mounted || !is_lock_of_mount(ctid))
+		return false;
+	return rc == -ETIMEDOUT || !is_seen(rootfs);
+}
+
 /* A signal between the two would leave the container mounted, and locked by it. */
 static int read_mounted(uint32_t ctid, const char *rootfs, struct ctgroups *groups,
 			bool *unmounted)
@@ -180,7 +201,7 @@ static int read_mounted(uint32_t ctid, const char *rootfs, struct ctgroups *grou
 	sigaddset(&block, SIGHUP);
 	sigprocmask(SIG_BLOCK, &block, &old);
 	rc = run_pct("mount", ctid);
-	is_ours = rc == 0 || (!was_mounted && is_lock_of_mount(ctid));
+	is_ours = is_lock_ours(rc, was_mounted, ctid, rootfs);
 	if (rc == 0)
 		rc = read_group(rootfs, groups);
 	if (is_ours)
