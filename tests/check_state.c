@@ -144,13 +144,19 @@ START_TEST(write_then_read)
 }
 END_TEST
 
-static void add(const char *name, const char *reason, int want)
+static void add_run(const char *name, const char *reason, pid_t pid, int want)
 {
 	struct state_entry e = { .name = strdup(name), .reason = strdup(reason),
-				 .node = strdup("pve1"), .running = true, .pid = 77, .start_time = 5 };
+				 .node = strdup("pve1"), .running = pid, .pid = pid,
+				 .start_time = pid ? 5 : 0 };
 
 	ck_assert_int_eq(state_journal_add(&e), want);
 	state_entry_done(&e);
+}
+
+static void add(const char *name, const char *reason, int want)
+{
+	add_run(name, reason, 77, want);
 }
 
 START_TEST(journal_keeps_one_entry_per_kind)
@@ -177,6 +183,41 @@ START_TEST(journal_keeps_one_entry_per_kind)
 	ck_assert_int_eq(state_journal_remove("qemu/100", NULL), 0);
 	ck_assert_int_eq(access(path, F_OK), -1);
 	ck_assert_int_eq(state_journal_remove("qemu/100", NULL), 0);
+	free(path);
+}
+END_TEST
+
+/* Told to stop for one backup, down by the next: it is still to be started again. */
+START_TEST(journal_keeps_that_it_ran)
+{
+	char *path = state_journal_path();
+	struct state_file f;
+
+	add_run("qemu/101", "conflict:qemu/100", 77, 0);
+	add_run("qemu/101", "conflict:qemu/102", 0, 0);
+	add_run("qemu/101", "vzdump", 0, 0);		/* of another kind: its own entry */
+	add_run("qemu/103", "conflict:qemu/100", 0, 0);
+	add_run("qemu/103", "conflict:qemu/100", 78, 0);
+	add_run("qemu/104", "vzdump", 77, 0);
+	add_run("qemu/104", "vzdump", 79, 0);		/* another run of it */
+	ck_assert_int_eq(state_read(path, &f), 0);
+	ck_assert_uint_eq(f.n, 4);
+	ck_assert(f.entries[0].running);
+	ck_assert_int_eq(f.entries[0].pid, 77);
+	ck_assert_str_eq(f.entries[0].reason, "conflict:qemu/100");
+	ck_assert(!f.entries[1].running);
+	ck_assert(f.entries[2].running);
+	ck_assert_int_eq(f.entries[2].pid, 78);
+	ck_assert_int_eq(f.entries[3].pid, 79);
+	state_done(&f);
+	/* not done after a boot, whose numbers are others */
+	testroot_file("/proc/sys/kernel/random/boot_id", "99999999-2222-3333-4444-555555555555\n");
+	add_run("qemu/101", "conflict:qemu/102", 0, 0);
+	ck_assert_int_eq(state_read(path, &f), 0);
+	ck_assert(state_is_this_boot(&f));
+	ck_assert(f.entries[0].running);
+	ck_assert_int_eq(f.entries[0].pid, 0);
+	state_done(&f);
 	free(path);
 }
 END_TEST
@@ -352,6 +393,7 @@ int main(void)
 	tcase_add_test(tcase, every_cut_is_seen);
 	tcase_add_test(tcase, write_then_read);
 	tcase_add_test(tcase, journal_keeps_one_entry_per_kind);
+	tcase_add_test(tcase, journal_keeps_that_it_ran);
 	tcase_add_test(tcase, journal_names_its_job);
 	tcase_add_test(tcase, journal_of_another_boot);
 	tcase_add_test(tcase, journal_damaged);

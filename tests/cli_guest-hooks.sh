@@ -244,10 +244,25 @@ is_set local:snippets/pve-gpu-hook
 # ---- options of pve-gpu-hooks before the word guest
 host dry-run-before
 rc=0
-pve-gpu-hooks -R "$r" -n guest 100 enable >"$dir/out" 2>&1 || rc=$?
+pve-gpu-hooks -R "$r" -n guest 100 enable >"$dir/out" 2>/dev/null || rc=$?
 [ "$rc" -eq 0 ] || fail "-n before guest: exit code $rc"
 said '^/usr/sbin/qm set 100 --hookscript'
+said '^install -D '
 [ -z "$(ls -d "$snippets" "$r/calls" 2>/dev/null)" ] || fail "-n before guest: something was done"
+# What qm prints is no output of ours; the commands of a dry run are.
+sed -i '2i echo "update VM"' "$r/usr/sbin/qm"
+pve-gpu-hooks -R "$r" guest 100 enable >"$dir/out" 2>"$dir/err" || fail "enable"
+! grep -q 'update VM' "$dir/out" || fail "what qm prints is in our output"
+grep -q 'update VM' "$dir/err" || fail "what qm prints is lost"
+pve-gpu-hooks -R "$r" guest 100 disable -n >"$dir/out" 2>/dev/null || fail "disable -n"
+said '^/usr/sbin/qm set 100 --delete hookscript$'
+printf '#!/bin/sh\n' >"$snippets/own"
+chmod 755 "$snippets/own"
+sed -i /^hookscript:/d "$conf"
+echo "hookscript: local:snippets/own" >>"$conf"
+pve-gpu-hooks -R "$r" guest 100 enable >/dev/null 2>&1 || fail "enable over a script"
+pve-gpu-hooks -R "$r" guest 100 disable -n >"$dir/out" 2>/dev/null || fail "disable -n, with a former script"
+said '^/usr/sbin/qm set 100 --hookscript local:snippets/own$'
 for option in -j --chain; do
 	rc=0
 	pve-gpu-hooks -R "$r" "$option" guest 100 status >"$dir/out" 2>&1 || rc=$?

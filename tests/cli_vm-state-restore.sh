@@ -22,7 +22,7 @@ stop_for() {
 job() {
 	sleep 1000 &
 	worker=$!
-	printf 'UPID:pve1:%08X:%08X:65000000:vzdump::root@pam:\n' "$worker" \
+	printf 'UPID:pve1:%08X:%08X:65000000:vzdump::root@pam:' "$worker" \
 		"$(cut -d' ' -f22 "/proc/$worker/stat")" >/run/vzdump.pid
 }
 
@@ -215,6 +215,93 @@ grep -q '^qm stop 100 --skiplock$' "$FAKE/log" || fail "the paused kvm was not s
 grep -q lock /etc/pve/local/qemu-server/100.conf && fail "the lock of 100 is left"
 grep -q lock /etc/pve/local/qemu-server/105.conf || fail "a lock that is not ours was taken"
 [ ! -e "$journal" ] || fail "the journal is left"
+
+# The journal says that a dead job made a backup of qemu/100, whose kvm waits.
+left() {
+	job
+	vm-state-save --journal qemu/100 backup
+	up qemu/100
+	: >"$FAKE/prelaunch-100"
+	end_job
+}
+
+fresh "recovery: a paused kvm, unlocked already"
+vm 100
+left
+expect 0 vm-state-restore --recover -n
+[ "$(cat "$FAKE/out")" = "qm stop 100 --skiplock" ] || fail "dry run of a recovery without a lock"
+echo fail >"$FAKE/STATUS-100"
+expect 75 vm-state-restore --recover
+must_run qemu/100
+must_be_journaled qemu/100	# what it is could not be told
+rm "$FAKE/STATUS-100"
+expect 0 vm-state-restore --recover
+says "qemu/100: ending the paused kvm"
+must_be_down qemu/100
+! grep -q unlock "$FAKE/log" || fail "a lock that was not there was taken back"
+[ ! -e "$journal" ] || fail "the journal is left"
+
+fresh "recovery: what runs or waits for somebody else is left alone"
+for line in 'cores: 1' 'lock: create' 'freeze: 1'; do
+	vm 100 "$line"
+	left
+	[ "$line" != 'cores: 1' ] || rm "$FAKE/prelaunch-100"
+	expect 0 vm-state-restore --recover
+	must_run qemu/100
+	! grep -q -e stop -e unlock "$FAKE/log" || fail "$line: $(cat "$FAKE/log")"
+	[ ! -e "$journal" ] || fail "$line: the journal is left"
+	down qemu/100
+done
+
+fresh "recovery without pmxcfs: what is locked is not forgotten"
+vm 100
+left
+down qemu/100
+echo "lock: backup" >>/etc/pve/local/qemu-server/100.conf
+mount -t tmpfs none /etc/pve
+expect 75 vm-state-restore --recover
+must_be_journaled qemu/100
+expect 75 vm-state-restore
+must_be_journaled qemu/100
+umount /etc/pve
+expect 0 vm-state-restore --recover
+! grep -q ^lock /etc/pve/local/qemu-server/100.conf || fail "the lock is left"
+[ ! -e "$journal" ] || fail "the journal is left"
+
+# A host service that made way for 100 and has waited for too long, while 102 is backed up.
+service_waits() {
+	vm 100
+	vm 102 'lock: backup'
+	job
+	vm-state-save --journal qemu/102 backup
+	vm-state-save --journal unit/ollama.service conflict:qemu/100
+	sed -i '/^unit/s/[0-9]*$/1/' "$journal"
+	: >"$FAKE/log"
+}
+unit_starts() { grep -c '^systemctl start ollama.service$' "$FAKE/log" || :; }
+
+fresh "an overdue host service waits for the backup of another guest, no longer"
+service_waits
+expect 0 vm-state-restore --after qemu/100
+says "unit/ollama.service stays down until qemu/102 is backed up"
+[ "$(unit_starts)" = 0 ] || fail "the service was started in the middle of a backup"
+must_be_journaled unit/ollama.service
+sed -i '/^lock/d' /etc/pve/local/qemu-server/102.conf
+expect 0 vm-state-restore --after qemu/102
+[ "$(unit_starts)" = 1 ] || fail "the service was not started after the backup"
+[ ! -e "$journal" ] || fail "the journal is left"
+end_job
+
+fresh "a host service: a lock that cannot be taken back keeps it down no longer than the job"
+service_waits
+echo fail >"$FAKE/UNLOCK-102"
+expect 0 vm-state-restore
+[ "$(unit_starts)" = 0 ] || fail "the service was started in the middle of a backup"
+end_job
+expect 75 vm-state-restore --recover
+[ "$(unit_starts)" = 1 ] || fail "the service was not started after the job"
+must_be_journaled qemu/102
+must_be_forgotten unit/ollama.service
 
 fresh "recovery while a job has vzdump's lock"
 vm 101

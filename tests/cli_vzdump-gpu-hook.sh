@@ -76,6 +76,9 @@ done
 rm -r "$root/proc/4660"
 run pre-stop stop 100
 said 'the backup job is dead'
+echo "UPID:pve1:00001234:00000309:655F0000:vzdump::root@pam:" >"$root/run/vzdump.pid"
+run pre-stop stop 100
+said 'the backup job is dead'
 for upid in '' 'UPID' 'UPID:pve1:zz:00000309:' 'UPID:pve1:1234;reboot:309:' 'x:pve1:1234:309:'; do
 	printf %s "$upid" >"$root/run/vzdump.pid"
 	run backup-start stop 100

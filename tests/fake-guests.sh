@@ -92,7 +92,8 @@ fresh() {
 		[ -e "$conf" ] || continue
 		id=${conf##*/}
 		id=${id%.conf}
-		rm -f "$FAKE"/*-"$id.how" "$FAKE/START-$id" "$FAKE/STOP-$id" "$FAKE/prelaunch-$id"
+		rm -f "$FAKE"/*-"$id.how" "$FAKE/START-$id" "$FAKE/STOP-$id" "$FAKE/prelaunch-$id" \
+			"$FAKE/STATUS-$id" "$FAKE/UNLOCK-$id"
 		case $conf in
 		*/lxc/*) [ ! -e "$FAKE/pid-$id" ] || /usr/sbin/pct stop "$id" ;;
 		*) [ ! -e "$FAKE/pid-$id" ] || /usr/sbin/qm stop "$id" ;;

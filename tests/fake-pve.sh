@@ -93,10 +93,13 @@ shutdown | stop)
 	*) halt ;;
 	esac ;;
 status)
+	[ "$(how STATUS)" != fail ] || exit 255
 	if runs && [ -e "$FAKE/prelaunch-$id" ]; then echo "status: prelaunch"
 	elif runs; then echo "status: running"
 	else echo "status: stopped"; fi ;;
-unlock) sed -i '/^lock:/d' "$conf" ;;
+unlock)
+	[ "$(how UNLOCK)" != fail ] || exit 255
+	sed -i '/^lock:/d' "$conf" ;;
 *) exit 1 ;;
 esac
 END

@@ -34,6 +34,7 @@ all_made()
 	same
 	tidy
 	ok 'none was harmed' no_event 'harmed'
+	ok 'a guardian watches the job' no_out 'no guardian for this job'
 }
 
 sim_host two-vms

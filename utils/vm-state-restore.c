@@ -114,6 +114,7 @@ static int restore_file(const char *file, const struct restart_opts *opts)
 static int restore_journal(const struct restart_opts *opts)
 {
 	_cleanup_(state_done) struct state_file f = { 0 };
+	_cleanup_free_ char *local = root_path("/etc/pve/local");
 	struct restart_result result = { 0 };
 	int rc = restart_journal(&f, opts->dry_run), drivers = 0;
 
@@ -122,13 +123,17 @@ static int restore_journal(const struct restart_opts *opts)
 			const struct state_entry *e = &f.entries[i];
 			struct guest g;
 			bool over;
+			int found;
 
 			if (!state_is_backup(e))
 				continue;
 			over = !guest_is_running(e->id, NULL, NULL);
-			if (over && guest_find(e->name, &g) == 0) {
+			found = over ? guest_find(e->name, &g) : 0;
+			if (over && found == 0) {
 				over = !g.lock || strcmp(g.lock, "backup") != 0;
 				guest_done(&g);
+			} else if (over) {	/* deleted, or /etc/pve is not mounted */
+				over = found == -ENOENT && access(local, F_OK) == 0;
 			}
 			if (over)
 				state_journal_remove(e->name, e->reason);

@@ -39,8 +39,9 @@ make_dir() {
 
 # The vzdump worker out of UPID:NODE:PID:START:..., both hexadecimal: "PID START".
 worker() {
+	upid=
 	# vzdump ends the file without a newline, and read(1) says 1 then
-	IFS=: read -r upid _ pid start _ <"$root/run/vzdump.pid" || [ -n "${upid:-}" ] || return 1
+	IFS=: read -r upid _ pid start _ <"$root/run/vzdump.pid" || [ -n "$upid" ] || return 1
 	[ "$upid" = UPID ] || return 1
 	for hex in "$pid" "$start"; do
 		case $hex in

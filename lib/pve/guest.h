@@ -52,6 +52,7 @@ struct guest {
 	bool template;
 	bool has_disk;		/* VM: one that vzdump would include (no CD-ROM, no backup=0) */
 	bool onboot;
+	bool freeze;		/* VM: its config has it wait for "qm resume" after a start */
 	bool ha;		/* in /etc/pve/ha/resources.cfg, state not ignored */
 	int order;		/* startup: order=, -1 without */
 	int up, down;		/* startup: up=, down= in s, -1 without */

@@ -137,6 +137,8 @@ void guestfacts_read(struct guest *g, const char *text, size_t len)
 			g->template = is_true(item.value, item.value_len);
 		} else if (pveconf_key_is(&item, "onboot")) {
 			g->onboot = is_true(item.value, item.value_len);
+		} else if (pveconf_key_is(&item, "freeze")) {
+			g->freeze = is_true(item.value, item.value_len);
 		} else if (pveconf_key_is(&item, "startup")) {
 			take_startup(g, &item);
 		} else if (g->id.kind == GUEST_LXC) {

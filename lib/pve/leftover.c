@@ -138,7 +138,7 @@ static int clear_guest(const struct state_entry *e, bool dry_run)
 	_cleanup_free_ char *local = root_path("/etc/pve/local");
 	char said[128];
 	struct guest g;
-	bool locked;
+	bool locked, paused;
 	int rc;
 
 	rc = guest_find(e->name, &g);
@@ -148,9 +148,14 @@ static int clear_guest(const struct state_entry *e, bool dry_run)
 	if (rc < 0)
 		return fail(e->name, "its config cannot be read", rc, "");
 	locked = g.lock && strcmp(g.lock, "backup") == 0;
+	/*
+	 * vzdump unlocks, too, when QMP did not answer and it left its kvm where it was;
+	 * what waits under another lock (a restore, say) or by its config is somebody's
+	 */
+	paused = state_is_backup(e) && !g.lock && !g.freeze
+		 && guest_is_running(e->id, NULL, NULL);
 	guest_done(&g);
-	/* vzdump unlocks, too, when QMP did not answer and it left its kvm where it was */
-	if (!locked && !(state_is_backup(e) && guest_is_running(e->id, NULL, NULL)))
+	if (!locked && !paused)
 		return 0;
 	if (dry_run) {
 		print_clear(e, locked ? strrchr(tool, '/') + 1 : NULL);

@@ -63,6 +63,22 @@ static const struct guest_id *backup_of_off_guest(const struct restart *r)
 	return NULL;
 }
 
+/* Whose backup may have a GPU now? After the end of the job, one whose kvm is left. */
+static const struct guest_id *backup_with_gpu(const struct restart *r)
+{
+	if (r->opts->after || r->opts->overdue_only
+	    || state_is_alive(r->file->job_pid, r->file->job_start))
+		return backup_of_off_guest(r);
+	for (size_t i = 0; i < r->file->n; i++) {
+		const struct state_entry *e = &r->file->entries[i];
+
+		if (e->is_guest && state_is_backup(e)
+		    && guest_is_running(e->id, NULL, NULL))
+			return &e->id;
+	}
+	return NULL;
+}
+
 static void set(struct candidate *c, enum verdict verdict, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 static void set(struct candidate *c, enum verdict verdict, const char *fmt, ...)
@@ -134,7 +150,7 @@ static void judge(const struct restart *r, struct candidate *c)
 	c->verdict = VERDICT_START;
 	if (!e->is_guest) {
 		/* whoever it made way for: another one's backup may have the GPU now */
-		busy = backup_of_off_guest(r);
+		busy = backup_with_gpu(r);
 		if (busy) {
 			set(c, VERDICT_WAIT, "backup");
 			c->because = *busy;
