@@ -4,6 +4,8 @@
 #include <dirent.h>
 #include <sys/resource.h>
 #include <signal.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "base/atomicfile.h"
 #include "base/cleanup.h"
@@ -63,6 +65,58 @@ START_TEST(link_is_replaced_not_followed)
 	ck_assert_int_eq(lstat(path, &st), 0);
 	ck_assert(S_ISREG(st.st_mode));
 	free(other);
+	free(path);
+}
+END_TEST
+
+/* NULL: a FIFO. A plain device is not tried: what fails would take it from everybody. */
+static const struct {
+	const char *to;
+	int rc;
+} not_files[] = {
+	{ NULL, -EINVAL },	     { "fifo", -EINVAL },	   { "/dev/null", -EINVAL },
+	{ "socket", -EINVAL },	     { "/proc/self/fd/1", -EINVAL }, { "/proc/none", -EINVAL },
+	{ "/procedure/none", 0 },    { "/proc", 0 },		   { "/", 0 },
+	{ "file", 0 },
+};
+
+START_TEST(what_is_no_file_is_not_replaced)
+{
+	struct sockaddr_un at = { .sun_family = AF_UNIX };
+	char *path = testroot_path("/x"), *fifo = testroot_path("/fifo");
+	const char *to = not_files[_i].to;
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), rc;
+	struct stat was, now;
+
+	snprintf(at.sun_path, sizeof(at.sun_path), "%s/socket", testroot);
+	ck_assert_int_ge(fd, 0);
+	ck_assert_int_eq(bind(fd, (struct sockaddr *)&at, sizeof(at)), 0);
+	close(fd);
+	ck_assert_int_eq(mkfifo(fifo, 0600), 0);
+	testroot_file("/file", "mine");
+	if (to)
+		ck_assert_int_eq(symlink(to, path), 0);
+	else
+		ck_assert_int_eq(mkfifo(path, 0600), 0);
+	ck_assert_int_eq(lstat(path, &was), 0);
+	rc = atomicfile_write(path, "new", 3, 0600);
+	ck_assert_int_eq(rc, not_files[_i].rc);
+	ck_assert_int_eq(lstat(path, &now), 0);
+	if (rc < 0) {
+		ck_assert_uint_eq(now.st_ino, was.st_ino);
+		ck_assert_uint_eq(now.st_mode, was.st_mode);
+		ck_assert_str_eq(atomicfile_error(rc), "not a regular file");
+	} else {
+		assert_content(path, "new");
+	}
+	ck_assert_uint_eq(entries(testroot), 4);
+	if (!to) {
+		ck_assert_int_eq(atomicfile_write(at.sun_path, "new", 3, 0600), -EINVAL);
+		ck_assert_int_eq(stat(at.sun_path, &now), 0);
+		ck_assert(S_ISSOCK(now.st_mode));
+	}
+	ck_assert_str_eq(atomicfile_error(-ENOSPC), strerror(ENOSPC));
+	free(fifo);
 	free(path);
 }
 END_TEST
@@ -229,6 +283,8 @@ int main(void)
 	tcase_add_checked_fixture(tcase, testroot_setup, testroot_teardown);
 	tcase_add_test(tcase, file_is_made_and_replaced);
 	tcase_add_test(tcase, link_is_replaced_not_followed);
+	tcase_add_loop_test(tcase, what_is_no_file_is_not_replaced, 0,
+			    ARRAY_SIZE(not_files));
 	tcase_add_test(tcase, relative_name);
 	tcase_add_test(tcase, failure_leaves_the_old_and_no_litter);
 	tcase_add_test(tcase, folders);

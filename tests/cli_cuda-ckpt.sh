@@ -351,6 +351,11 @@ expect 0 cuda-ckpt suspend --record "$dir/both" "$one" "$two"
 [ "$(awk 'NR == 1 { print $2 }' "$dir/both")" -eq $((2 * $(awk 'NR == 1 { print $2 }' "$dir/record"))) ] ||
 	fail "a record of two, one of them suspended before: $(cat "$dir/record" "$dir/both")"
 expect 0 cuda-ckpt resume "$one" "$two"; silent
+mkfifo "$dir/pipe"
+expect 73 cuda-ckpt suspend --record "$dir/pipe" "$one"
+says "$dir/pipe: not a regular file"
+[ -p "$dir/pipe" ] || fail "--record took the place of a FIFO"
+is running "$one"
 fault "checkpoint $one 999"
 expect 69 cuda-ckpt suspend --record "$dir/new" "$one"
 [ ! -e "$dir/new" ] || fail "the record of a suspend that was taken back"

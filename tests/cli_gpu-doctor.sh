@@ -306,6 +306,21 @@ set -- "$dir"/report.txt*
 [ $# -eq 1 ] || fail "left beside the bundle: $*"
 doctor 73 --bundle "$dir"
 doctor 73 --bundle "$dir/nowhere/report.txt"
+# What is no plain file stays what it is: a FIFO here, /dev/stdout elsewhere.
+mkfifo "$dir/pipe"
+doctor 73 --bundle "$dir/pipe"
+grep -qF "$dir/pipe is no plain file (- is standard output)" "$dir/err" || fail "said: $(cat "$dir/err")"
+[ -p "$dir/pipe" ] || fail "the bundle took the place of a FIFO"
+bundle=$(dirname "$(command -v gpu-doctor)")/doctor-bundle
+[ -x "$bundle" ] || bundle=/usr/libexec/pve-gpu-utils/doctor-bundle
+mkdir "$dir/seen"
+for to in /proc/self/fd/1 /dev/null report.txt nowhere; do
+	ln -sfn "$to" "$dir/link"
+	rc=0
+	PVE_GPU_ROOT=$r "$bundle" "$dir/seen" "$dir/link" >"$dir/out" 2>"$dir/err" || rc=$?
+	[ "$rc,$(readlink "$dir/link")" = "73,$to" ] || fail "a link to $to: exit code $rc"
+	[ ! -s "$dir/out" ] || fail "a link to $to is followed"
+done
 
 # --- options -----------------------------------------------------------------------
 

@@ -156,6 +156,17 @@ printf '#addr\tdriver\tdriver_override\n0000:01:00.0\tnvidia\t-\n0000:01:00.1\ts
 diff -u "$dir/want" "$dir/record" >&2 || fail "the record of the first run is lost"
 says "0000:01:00.1: put back as it was"
 
+# What is no file stays what it is, and nothing is bound without a record.
+mkfifo "$dir/pipe"
+cp -a "$root" "$dir/kept"
+expect 71 vfio-bind --to vfio-pci --record "$dir/pipe" 01:00.0
+says "$dir/pipe: not a regular file"
+[ -p "$dir/pipe" ] || fail "--record took the place of a FIFO"
+diff -r --no-dereference "$dir/kept" "$root" >&2 || fail "bound without a record"
+ln -s /proc/self/fd/1 "$dir/stdout"
+expect 71 vfio-bind --record "$dir/stdout" 01:00.0
+[ -L "$dir/stdout" ] || fail "--record took the place of a link into /proc"
+
 # A function that is gone is said and skipped; a file that is cut is not believed.
 printf '#addr\tdriver\tdriver_override\n0000:0a:00.0\tnvidia\t-\n#end 1\n' >"$dir/record"
 expect 0 vfio-bind --restore "$dir/record"

@@ -57,6 +57,10 @@ sed -n 3p "$state" | grep -q '^#node pve1$' || fail "node"
 grep -q "^qemu/101	running	$(cat /run/qemu-server/101.pid)	pve1	[0-9]*	vm101	" "$state" || fail "record of 101"
 expect 0 vm-state-save "$FAKE/mine" 102
 [ "$(tail -n 1 "$FAKE/mine")" = "#end 1" ] || fail "end of a file for one guest"
+mkfifo "$FAKE/pipe"
+expect 74 vm-state-save "$FAKE/pipe" 102
+grep -qF "$FAKE/pipe: state not saved: not a regular file" "$FAKE/out" "$FAKE/err" || fail "a FIFO: what was said"
+[ -p "$FAKE/pipe" ] || fail "a file took the place of a FIFO"
 
 fresh "the journal"
 vm 101

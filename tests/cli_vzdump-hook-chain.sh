@@ -75,6 +75,29 @@ else
 	echo "not run: a script of another owner (needs root)"
 fi
 
+# A link: who may write to a folder on its way chooses what is called.
+mkdir -p "$dir/ours" "$dir/theirs"
+script 70-ours 'echo 70 >>"$LOG"'
+mv "$scripts/70-ours" "$dir/ours/hook"
+cp -p "$dir/ours/hook" "$dir/theirs/hook"
+ln -s hook "$dir/ours/near"
+ln -s "$dir/ours/near" "$dir/theirs/far"
+for mode in 777 775; do
+	chmod "$mode" "$dir/theirs"
+	for to in theirs/hook theirs/far; do
+		ln -sfn "$dir/$to" "$scripts/70-link"
+		run 0 job-start
+		called '10:1 50:job-start:::qemu '
+		said "$dir/theirs: group or others may write to it"
+	done
+done
+for to in "$dir/ours/hook" "$dir/ours/near" ../../../../ours/hook; do
+	ln -sfn "$to" "$scripts/70-link"
+	run 0 job-start
+	called '10:1 50:job-start:::qemu 70 '
+done
+rm "$scripts/70-link"
+
 # All run whatever fails; the first failure's code counts
 script 10-first 'echo 10 >>"$LOG"; exit 3'
 script 50-gpu 'echo 50 >>"$LOG"; exit 4'

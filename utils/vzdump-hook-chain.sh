@@ -27,6 +27,19 @@ is_safe() {
 	fi
 }
 
+# Who may write to a folder that a link leads to, or through, chooses what is called.
+is_safe_way() {
+	at=$1
+	while [ -L "$at" ]; do
+		to=$(/usr/bin/readlink "$at") || return 1
+		case $to in
+		/*) at=$to ;;
+		*) at=${at%/*}/$to ;;
+		esac
+		is_safe "$(/usr/bin/dirname "$at")" || return 1
+	done
+}
+
 [ -n "$phase" ] || {
 	echo "Usage: vzdump-hook-chain PHASE [MODE VMID], as vzdump calls it" >&2
 	exit 64
@@ -48,8 +61,7 @@ for script in "$dir"/*; do
 		continue
 	fi
 	is_safe "$script" || continue
-	# Who may write to the folder that a link leads to chooses what is called.
-	[ ! -L "$script" ] || is_safe "$(/usr/bin/dirname "$(/usr/bin/readlink -f "$script")")" || continue
+	is_safe_way "$script" || continue
 	rc=0
 	"$script" "$@" || rc=$?
 	[ "$rc" -eq 0 ] && continue

@@ -13,7 +13,7 @@
  *
  * mode: of the new file, whatever the umask.
  * Returns 0 or -errno; on failure nothing is left behind. -EINVAL for a device, a FIFO, a
- * socket, a link into /proc: these are not replaced.
+ * socket, a link to one or into /proc: these are not replaced.
  */
 int atomicfile_write(const char *path, const void *data, size_t len, mode_t mode);
 
