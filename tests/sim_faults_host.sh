@@ -235,6 +235,16 @@ overdue()
 		"$(awk -F '\t' '$2 == "backup-begin" && $3 == "qemu/102" { b = 1 } $2 == "backup-made" && $3 == "qemu/102" { b = 0 } $2 == "up" && $3 == "qemu/101" && b { print "yes" }' "$H/events")" yes
 	check 'and says so' told 'qemu/101 started'
 }
+# A host service, too; the backup of a guest without a GPU is nothing it has to wait for.
+overdue_service()
+{
+	fault_host unit "s/^	vmid .*/	vmid 100,102/;\$a== qemu/102 running backup=900\nname: files\nscsi0: local:102/vm-102-disk-0.raw,size=4G"
+	fault_sh -c 'restart = job-end\nhost-services = ollama.service' \
+		"when 'backup-begin qemu/102' 'sed -i -E /^unit/s/[0-9]{10}/1/ $lib/journal'; simctl night"
+	went_well
+	check 'the guardian started it in the middle of the next backup' is \
+		"$(awk -F '\t' '$2 == "backup-begin" && $3 == "qemu/102" { b = 1 } $2 == "backup-made" && $3 == "qemu/102" { b = 0 } $2 == "up" && $3 ~ /ollama/ && b { print "yes" }' "$H/events")" yes
+}
 bad_conf()
 {
 	fault_host two-vms ''
@@ -293,6 +303,7 @@ run_case 'host shutdown, guests that start at boot' shutdown ''
 run_case 'host shutdown, no systemd' shutdown "/^onboot/d;$off"
 run_case 'max-wait is over' overdue ''
 run_case 'max-wait is over, no systemd' overdue '\n== conf\nsystemd = off'
+run_case 'max-wait is over for a host service' overdue_service
 run_case 'unknown key in the configuration' bad_conf "printf '[backup]\nrestrat = early\n' >$conf" ':2'
 run_case 'garbage for a configuration' bad_conf "head -c 3000 /dev/urandom >$conf" ''
 run_case 'a folder for a configuration' bad_conf "mkdir $conf" ''
