@@ -63,13 +63,18 @@ try 'mdev-mk --start-auto' 0 "$faults/vgpu" mdev-mk -R "$root" --start-auto
 # shellcheck source=rescan-host.sh
 rm -rf "$root" && . "$src/rescan-host.sh"
 mv "$root" "$faults/rescan"
-# To wake the card first is no must.
+# To wake the card first is no must. The file of a run that could not put all back stays;
+# what comes of it is seen below.
+left='^\./run/pve-gpu-utils/rescan/0000:01:00\.0 '
 lenient=1
+keeps=$left
 try pci-rescan 0 "$faults/rescan" pci-rescan -R "$root" 01:00.0
 lenient=1
+keeps=$left
 try 'pci-rescan --json' 0 "$faults/rescan" pci-rescan -R "$root" -j 01:00.0
 # Nor is it to say who has the lock.
 lenient=1
+keeps=$left
 try 'pci-rescan --methods' 0 "$faults/rescan" pci-rescan -R "$root" --methods 01:00.0
 
 # What cannot be put back for want of a process, once or from then on, the next run puts

@@ -78,7 +78,8 @@ fresh_root() { # TREE
 # No temporary file is left, and each file is as it was or as it is to be.
 whole() {
 	tree_of >"$faults/now"
-	sort -u "$faults/start" "$faults/end" | comm -13 - "$faults/now" >"$faults/differs"
+	sort -u "$faults/start" "$faults/end" | comm -13 - "$faults/now" |
+		{ grep -vE "${keeps:-^$}" || :; } >"$faults/differs"
 	case " $writing " in
 	*" $each "*) mv "$faults/differs" "$faults/odd" ;;
 	*) grep -vE "${varies:-^$}" "$faults/differs" >"$faults/odd" || : ;;
@@ -179,7 +180,8 @@ fault_again() {
 # also: other exit codes for a fault; lenient: faults that the program may get over;
 # everyone=-a: the calls of what it starts, too; input: its standard input; step: take
 # every so many-th only; varies: lines of tree_of() that may be otherwise when something
-# could not be read; after: a function, called after each fault. All are void after it.
+# could not be read; keeps: lines that any fault may leave, for the next run to go by;
+# after: a function, called after each fault. All are void after it.
 try() {
 	name=$1 ok=$2 from=$3
 	shift 3
@@ -188,6 +190,7 @@ try() {
 	lenient=${lenient-}
 	everyone=${everyone-}
 	varies=${varies-}
+	keeps=${keeps-}
 	lost=${lost:- 74 }
 	label=$name
 	made_before=$faults_made
@@ -243,6 +246,7 @@ try() {
 	lost=
 	step=
 	varies=
+	keeps=
 	after=
 }
 
