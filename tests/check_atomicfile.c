@@ -74,10 +74,9 @@ static const struct {
 	const char *to;
 	int rc;
 } not_files[] = {
-	{ NULL, -EINVAL },	     { "fifo", -EINVAL },	   { "/dev/null", -EINVAL },
-	{ "socket", -EINVAL },	     { "/proc/self/fd/1", -EINVAL }, { "/proc/none", -EINVAL },
-	{ "/procedure/none", 0 },    { "/proc", 0 },		   { "/", 0 },
-	{ "file", 0 },
+	{ NULL, -EINVAL }, { "fifo", -EINVAL }, { "socket", -EINVAL },
+	{ "/dev/null", -EINVAL }, { "/proc/self/fd/1", -EINVAL }, { "/proc/none", -EINVAL },
+	{ "/procedure/none", 0 }, { "/proc", 0 }, { "/", 0 }, { "file", 0 },
 };
 
 START_TEST(what_is_no_file_is_not_replaced)

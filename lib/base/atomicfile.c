@@ -60,7 +60,7 @@ static int fill(int fd, const void *data, size_t len, mode_t mode)
 	return 0;
 }
 
-/* A device, or /dev/stdout and the like: a rename over it would take it from everybody. */
+/* A device, or /dev/stdout and the like: a rename would take it from everybody. */
 static bool is_special(const char *path)
 {
 	static const char proc[] = "/proc/";

@@ -312,7 +312,7 @@ int ladder_card_snapshot(const struct topology *t, struct ladder_card *card)
 
 void ladder_card_keep(struct ladder_card *card, const struct snapshot *older)
 {
-	/* It is the same for all cards: what is read now may be what the other run left. */
+	/* One for all cards: what is read now may be what the other run left. */
 	if (older->autoprobe) {
 		free(card->snap.autoprobe);
 		card->snap.autoprobe = xstrdup(older->autoprobe);
