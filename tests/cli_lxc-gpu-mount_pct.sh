@@ -54,7 +54,7 @@ if ($verb eq 'mount' || $verb eq 'unmount') {
 	if ($verb eq 'mount') {
 		if (-e "$fake/mount-meddle") {
 			# Somebody else's is a moment earlier.
-			system('mkdir', '-p', "$rootfs/etc");
+			system('mkdir', '-p', "$rootfs/etc", "$rootfs/usr");
 			open(my $f, '>>', $conf) or die;
 			print $f "lock: mounted\n";
 			close($f);
@@ -255,18 +255,30 @@ expect 4 lxc-gpu-mount --strict --style dev --gpu $gpu 200
 cmp "$dir/before" "$conf" || fail 'changed by a failed mount'
 expect 0 lxc-gpu-mount --style dev --gpu $gpu 200
 says 'only root can use the nodes'
+# lxc-nvidia-setup looks at it in the same way.
+versions=$(command -v lxc-nvidia-versions) || versions=/usr/libexec/pve-gpu-utils/lxc-nvidia-versions
+begin
+expect 1 "$versions" -m 200
+cmp "$dir/before" "$conf" || fail 'lxc-nvidia-versions: changed by a failed mount'
 rm "$FAKE/mount-fails"
 # Somebody else's mount is his: the lock of before, and one that came a moment earlier.
 begin 'lock: mounted'
 expect 4 lxc-gpu-mount --strict --style dev --gpu $gpu 200
 cmp "$dir/before" "$conf" || fail "somebody's lock is gone"
+expect 1 "$versions" -m 200
+cmp "$dir/before" "$conf" || fail "lxc-nvidia-versions: somebody's lock is gone"
 uncalled 'pct unmount'
-begin
 : >"$FAKE/mount-meddle"
-expect 4 lxc-gpu-mount --strict --style dev --gpu $gpu 200
-called 'pct mount'
-uncalled 'pct unmount'
-grep -q '^lock: mounted$' "$conf" || fail "somebody's new lock is gone"
+for command in "lxc-gpu-mount --strict --style dev --gpu $gpu" "$versions -m"; do
+	begin
+	rm -rf /var/lib/lxc/200
+	rc=0
+	$command 200 >"$dir/out" 2>"$dir/err" || rc=$?
+	[ "$rc" -ne 0 ] || fail "$command: exited 0"
+	called 'pct mount'
+	uncalled 'pct unmount'
+	grep -q '^lock: mounted$' "$conf" || fail "$command: somebody's new lock is gone"
+done
 rm -rf "$FAKE/mount-meddle" /var/lib/lxc/200
 begin
 : >"$FAKE/unmount-fails"

@@ -178,4 +178,22 @@ err_has 'has no libraries of the NVIDIA driver'
 host '--check: nothing to see'
 rm -r "${ct:?}/usr"
 run 4 --check 200
+
+host 'what stays behind in the container holds up nobody'
+parts=$(dirname "$(command -v lxc-nvidia-setup)")
+[ -r "$parts/lxc-nvidia-exec" ] || parts=${parts%/*}/libexec/pve-gpu-utils
+rc=0
+# shellcheck disable=SC2016 # its own
+timeout 60 sh -eu -c '
+	work=$2 quiet="" ctid=200
+	. "$1"
+	in_container() { shift; "$@"; }
+	capture in_container 60 sh -c "sleep 90 & echo word"
+	[ "$(cat "$work/out")" = word ] || exit 10
+	rc=0
+	capture in_container 60 sh -c "head -c 2000000 /dev/zero; exit 7" || rc=$?
+	[ "$rc" -eq 7 ] || exit 11
+	[ "$(stat -c %s "$work/out")" -eq 1000000 ] || exit 12
+	' sh "$parts/lxc-nvidia-exec" "$dir" || rc=$?
+[ "$rc" -eq 0 ] || fail "exit code $rc"
 exit "$failed"

@@ -95,6 +95,57 @@ ok 'a node that goes away: 6' out '^gone: 6$'
 ok 'its lines are taken away' out '^0$'
 ok 'so that it runs' out '^status: running$'
 
+# ---- in the end the container has the state that it had --------------------------------
+# A pct that is ended while what it asked for goes on; HA; a container that cannot start.
+# On the same host: its libraries are there.
+sim_sh "$SETUP"'
+	mkdir /run/stub
+	cat >/usr/sbin/pct <<"END"
+#!/bin/sh
+# "late VERB": what was asked for comes 3 s after pct has hung.
+verb=$1 late= refuse=
+echo "$verb" >>/run/stub/calls
+[ ! -e /run/stub/refuse ] || read -r refuse </run/stub/refuse
+[ "$verb" != "$refuse" ] || { [ ! -e /run/stub/off ] || exit 255; }
+[ ! -e /run/stub/late ] || read -r late </run/stub/late
+[ "$verb" != "$late" ] || {
+	rm /run/stub/late
+	setsid sh -c "sleep 3; /usr/sbin/pct.real $verb $2; : >/run/stub/off" >/dev/null 2>&1 </dev/null &
+	: >/run/stub/hung
+	exec sleep 1000
+}
+exec /usr/sbin/pct.real "$@"
+END
+	chmod +x /usr/sbin/pct
+	# ended WHAT CONTAINER COMMAND...: ended with all of its own, once COMMAND says so
+	ended() {
+		what=$1 id=$2
+		shift 2
+		rm -f /run/stub/off /run/stub/hung; : >/run/stub/calls
+		rm -rf /run/pve-gpu-utils/lxc-nvidia-setup
+		lxc-gpu-mount -q --remove $id >/dev/null 2>&1
+		setsid lxc-nvidia-setup --timeout 10 $id >/run/stub/out 2>&1 &
+		pid=$!
+		simctl until 30 "$@"
+		kill -TERM "-$pid"; wait $pid; rc=$?
+		[ ! -e /run/stub/hung ] || simctl until 10 test -e /run/stub/off
+		echo "$what: $rc, $(pct.real status $id), $(grep -c "^start" /run/stub/calls) starts"
+		sed "s/^/$what| /" /run/stub/out | tail -n 6
+	}
+	pct.real start 200
+	echo shutdown >/run/stub/late; ended late-stop 200 test -e /run/stub/hung
+	echo shutdown >/run/stub/late; echo start >/run/stub/refuse; ended no-start 200 test -e /run/stub/hung
+	rm /run/stub/refuse; pct.real start 200
+	echo start >/run/stub/late; ended late-start 201 test -e /run/stub/hung
+	mkdir -p /etc/pve/ha; ha-manager add ct:200
+	ended HA 200 grep -q "ha-request.*stopped" /run/pve-sim/events
+	simctl until 20 sh -c "pct.real status 200 | grep -q running"; echo "HA: later: $?"'
+ok 'stopped after pct was ended: runs again' out '^late-stop: 1, status: running, 1 starts$'
+ok 'one that cannot start is tried twice' out '^no-start: 1, status: stopped, 2 starts$'
+ok 'and that is said' out '^no-start\| .*did not start$'
+ok 'started after pct was ended: is off again' out '^late-start: 1, status: stopped, 1 starts$'
+ok 'HA: runs again' out '^HA: later: 0$'
+
 # ---- killed at any point, run again ----------------------------------------------------
 sim_host nvidia
 sim_sh "$SETUP long=${PVE_SIM_LONG:-${PVE_GPU_TEST_LONG:-}}"'

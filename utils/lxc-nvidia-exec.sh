@@ -22,7 +22,7 @@ say() {
 pct_within() { # SECONDS ARGUMENTS
 	limit=$1
 	shift
-	timeout --foreground -k 10 "$limit" pct "$@" </dev/null 9>&-
+	timeout --foreground -k 10 "$limit" pct "$@" </dev/null 8>&- 9>&-
 }
 
 # Both limits: the end of pct exec is not the end of what it has started.
@@ -35,16 +35,23 @@ in_container() { # SECONDS COMMAND...
 }
 
 # What a container prints is its root's to choose: so much of it is kept.
-capture() { # COMMAND...; $work/out gets the output
-	{
-		status=0
-		"$@" 2>&1 || status=$?
-		echo "$status" >"$work/rc"
-	} | {
-		# Who stays behind in the container may keep the pipe.
-		timeout -k 5 "$(($2 + 60))" sh -c 'stdbuf -o0 head -c 1000000; exec cat >/dev/null' >"$work/out" || :
-	}
-	return "$(cat "$work/rc")"
+capture() { # in_container SECONDS COMMAND...; $work/out gets the output
+	rm -f "$work/pipe"
+	mkfifo "$work/pipe" || return
+	timeout -k 5 "$(($2 + 60))" sh -c 'stdbuf -o0 head -c 1000000; exec cat >/dev/null' \
+		<"$work/pipe" >"$work/out" 8>&- 9>&- &
+	reader=$!
+	status=0
+	"$@" >"$work/pipe" 2>&1 || status=$?
+	# Who stays behind in the container may keep the pipe.
+	tries=0
+	while kill -0 "$reader" 2>/dev/null && [ "$tries" -lt 30 ]; do
+		sleep 0.1
+		tries=$((tries + 1))
+	done
+	kill "$reader" 2>/dev/null || :
+	wait "$reader" || :
+	return "$status"
 }
 
 # What a container says must not command a terminal: control characters, U+0080 to U+009F.

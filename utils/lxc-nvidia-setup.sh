@@ -29,21 +29,12 @@ exit_script() {
 	code=$1
 	trap '' HUP INT TERM
 	trap - EXIT
-	if [ "$code" -ne 0 ] && [ -n "$stopped_here" ] && [ -z "$started_here" ]; then
-		say "container $ctid: is started again as it is"
-		# It may be on its way down yet: by HA, or as ^C ended pct and not what it asked for.
-		waited=0
-		until pct_within $((timeout + 60)) start "$ctid" >/dev/null 2>&1; do
-			[ "$waited" -lt "$timeout" ] || {
-				[ "$(container_state)" = running ] || say "container $ctid: did not start"
-				break
-			}
-			sleep "$poll"
-			waited=$((waited + poll))
-		done
-	elif [ "$code" -ne 0 ] && [ -n "$started_here" ] && [ "$(container_state)" = running ]; then
-		log "container $ctid: is shut down again; it was stopped before"
-		pct_within $((timeout * 2 + 60)) shutdown "$ctid" --timeout "$timeout" --forceStop 1 >/dev/null 2>&1 || :
+	if [ "$code" -ne 0 ]; then
+		if [ -n "$started_here" ]; then
+			stop_again
+		elif [ -n "$stopped_here" ]; then
+			start_again
+		fi
 	fi
 	[ -z "$work" ] || rm -rf "$work"
 	if [ "$code" -eq 0 ]; then
@@ -56,6 +47,8 @@ exit_script() {
 
 # shellcheck disable=SC2317 # called by trap
 interrupted() {
+	# It may come while a function's output goes into a file.
+	exec >&8 2>&8
 	say "interrupted"
 	exit_script "$EX_ERROR"
 }
@@ -284,6 +277,7 @@ main() {
 	[ -n "$check" ] || log "container $ctid: GPUs: $GPU_ASSIGNMENT; driver: $NVIDIA_DRIVER_VERSION"
 	check_container_exists
 	check_host
+	exec 8>&2
 	trap interrupted HUP INT TERM
 	if [ -n "$check" ]; then
 		check_versions
@@ -310,5 +304,5 @@ main() {
 }
 
 due='' work='' mount='' has_smi=''
-changed='' restarted='' started_here='' stopped_here=''
+changed='' restarted='' started_here='' stopped_here='' underway=''
 main "$@"

@@ -77,6 +77,7 @@ has_nvidia_smi() { # ROOT
 unmount() {
 	[ -n "$mounted" ] || return 0
 	mounted=''
+	[ "$(config_lock)" = mounted ] || return 0
 	timeout -k 10 120 pct unmount "$ctid" >/dev/null ||
 		echo "lxc-nvidia-setup: container $ctid: is still mounted: pct unmount $ctid" >&2
 }
@@ -92,13 +93,19 @@ see_container() {
 		if running=$(container_root); then
 			seen=$running
 		elif [ ! -d "$seen/usr" ] && [ -n "$may_mount" ]; then
-			was=$(config_lock)
-			mounted=yes
-			timeout -k 10 120 pct mount "$ctid" >/dev/null || {
-				# Its lock stays on a container that it could not mount.
-				[ "$was,$(config_lock)" = ,mounted ] || mounted=''
+			# Refused to us, somebody else's mount is his.
+			[ -n "$(config_lock)" ] || mounted=yes
+			rc=0
+			timeout -k 10 120 pct mount "$ctid" >/dev/null || rc=$?
+			case $rc in
+			0) mounted=yes ;;
+			124 | 137) return 1 ;;
+			*)
+				# Its lock stays on one that it could not mount.
+				[ ! -d "$seen/usr" ] || mounted=''
 				return 1
-			}
+				;;
+			esac
 		fi
 	fi
 	[ -d "$seen/usr" ]
