@@ -197,7 +197,12 @@ install_again
 pve-gpu-hooks enable >/dev/null 2>&1
 mkdir -p $state
 printf '#boot_id\tx\n#job\t1\t2\nqemu/101\tstopped\t0\tpve\t0\tconflict:qemu/100\t1\n#end\t1\n' >$state/journal
+mkdir -p $state/vfio-setup
+: >$state/vfio-setup/manifest
+: >/etc/vzdump.conf.pve-gpu-utils.abcdef
 ok "purge with guests in the journal" pkg purge pve-gpu-utils
+ok "journal: nothing of vfio-setup stays beside it" not test -e $state/vfio-setup
+ok "journal: nor what a killed purge left" not test -e /etc/vzdump.conf.pve-gpu-utils.abcdef
 ok "journal: named" said 'qemu/101'
 ok "journal: kept" test -s $state/journal
 rm -rf $state
