@@ -82,6 +82,25 @@ ok 'in the end it works' out '^in the end: 0$'
 ok 'a start that hangs' out '^hanging start: 6$'
 ok 'and later it starts' out '^starts: 0$'
 
+# ---- an installer of the host that is not, or not whole, in the container --------------
+# On the same host.
+sim_sh "$SETUP"'
+	{ cat /usr/lib/pve-sim/ct-tool; echo "# version 550.54.14"; } >/root/driver.run
+	for fault in fail nothing full short -; do
+		fresh
+		simctl fault -; [ "$fault" = - ] || simctl fault "pct-push $fault"
+		n=$(calls nvidia-driver-installer)
+		lxc-nvidia-setup --runfile=/root/driver.run 200 >/tmp/out 2>&1; rc=$?
+		echo "push $fault: $rc, $(grep -c "/root/driver.run could not be copied" /tmp/out), $(($(calls nvidia-driver-installer) - n)), left: $(pct exec 200 -- find /var/tmp -name "lxc-nvidia-setup.*")"
+		sed "s/^/push $fault: | /" /tmp/out
+	done'
+for fault in fail nothing full short; do
+	ok "pct push, $fault: said, not run" out "^push $fault: 5, 1, 0, left: \$"
+done
+ok "what pct says of it" out '^push full: .*failed to create file: /var/tmp/.*: No space left on device'
+ok "how much of it came" out '^push short: .* [0-9]+ of [0-9]+ bytes came'
+ok "the whole file is run" out '^push -: 0, 0, 1, left: $'
+
 # A node that goes away between the edit and the restart must not keep the container off.
 sim_host nvidia
 sim_sh "$SETUP"'

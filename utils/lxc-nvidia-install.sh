@@ -143,6 +143,23 @@ installer_option() {
 	fi
 }
 
+# pct push ends with 0 whatever its copy came to (pve-container, CLI/pct.pm): a disk that
+# is full leaves a part of the file.
+copy_file() { # FILE PATH-IN-CONTAINER
+	bytes=$(stat -L -c %s "$1") || return
+	rc=0
+	pct_within "$download_limit" push "$ctid" "$1" "$2" >"$work/push" 2>&1 || rc=$?
+	: >"$work/out"
+	# shellcheck disable=SC2016 # for the container's shell
+	[ "$rc" -ne 0 ] || capture in_container 60 sh -c 'got=$(stat -c %s "$1") && {
+		[ "$got" = "$2" ] || { echo "$got of $2 bytes came"; exit 1; }
+	}' sh "$2" "$bytes" || rc=$?
+	[ "$rc" -ne 0 ] || return 0
+	show_output "$work/push"
+	show_output "$work/out" 20
+	return 1
+}
+
 run_installer() {
 	# What a run that was killed has left; there is never more than one.
 	in_container 60 sh -c 'rm -rf /var/tmp/lxc-nvidia-setup.*' >/dev/null 2>&1 || :
@@ -158,10 +175,7 @@ run_installer() {
 	/* | file://*)
 		file=${NVIDIA_RUNFILE_URL#file://}
 		log "container $ctid: copying $file"
-		pct_within "$download_limit" push "$ctid" "$file" "$runfile" >"$work/out" 2>&1 || {
-			show_output "$work/out"
-			fail "container $ctid: $file could not be copied"
-		}
+		copy_file "$file" "$runfile" || fail "container $ctid: $file could not be copied"
 		;;
 	*) download "$NVIDIA_RUNFILE_URL" "$runfile" "$download_limit" ;;
 	esac
