@@ -225,6 +225,23 @@ for storage in gone off theirs local-zfs local nowhere; do
 	case $storage in off | local-zfs | nowhere) rc=66 ;; esac
 	guest "$rc" 100 enable --storage "$storage"
 done
+# A section of any type, to an empty line; what is in none, or comes twice, is not read.
+host sections
+{
+	printf 'dir: local\n\tcontent iso\n\nDIR:   data  \n\tpath /srv/vz\n\tpath /srv/no\n#\n # x\n\tcontent snippets\n\n'
+	printf 'my-plugin2: x\n\tpath /srv/x\n\tcontent iso\n\tnodes pve2\n\tdisable\n\n'
+	printf '\tpath /srv/none\ndir: a b\n\tcontent-dirs snippets=none\n\n'
+	printf 'dir: last\n\tpath /srv/last\nmy-plugin2: y\n\tcontent snippets\n'
+} >"$r/etc/pve/storage.cfg"
+mkdir -p "$r/srv/vz" "$r/srv/no" "$r/srv/x" "$r/srv/last"
+guest 0 100 enable -n
+said "install -D -m 755 .*/guest-hook '/srv/vz/snippets/pve-gpu-hook'"
+said '^/usr/sbin/qm set 100 --hookscript data:snippets/pve-gpu-hook$'
+guest 0 100 enable -n --storage last
+said "install -D -m 755 .*/guest-hook '/srv/last/snippets/pve-gpu-hook'"
+for storage in x y; do
+	guest 66 100 enable --storage "$storage"
+done
 host alone-with-shared
 shared
 guest 0 100 enable

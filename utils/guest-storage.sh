@@ -4,7 +4,8 @@
 # shellcheck disable=SC2034,SC2154 # sourced by guest-hooks, which sets root and node
 
 # id, type, path, shared (0, 1), nodes, folder of snippets, content. As PVE fills in
-# what the file leaves out (pve-storage, Storage/Plugin.pm parse_config).
+# what the file leaves out (pve-storage, Storage/Plugin.pm parse_config; pve-common,
+# SectionConfig.pm).
 storages() {
 	config=$root/etc/pve/storage.cfg
 	[ -r "$config" ] || config=/dev/null
@@ -34,8 +35,24 @@ storages() {
 				("content" in v) ? v["content"] : "-"
 			seen = seen " " id " "
 		}
-		/^[a-z]+:/ { flush(); split("", v); type = $1; sub(/:.*/, "", type); id = $0; sub(/^[a-z]+:[ \t]*/, "", id); sub(/[ \t].*/, "", id); next }
-		/^[ \t]+[^ \t#]/ { key = $1; val = $0; sub(/^[ \t]+[^ \t]+[ \t]*/, "", val); sub(/[ \t]+$/, "", val); v[key] = val }
+		# A section goes from "TYPE: ID", whatever the type, to an empty line.
+		/^[ \t]*#/ { next }
+		$0 == "" { flush(); open = 0; id = ""; next }
+		!open && /^[^ \t]+:[ \t]*[^ \t]+[ \t]*$/ {
+			open = 1
+			split("", v)
+			match($0, /^[^ \t]+:/)
+			type = tolower(substr($0, 1, RLENGTH - 1))
+			id = substr($0, RLENGTH + 1)
+			gsub(/[ \t]/, "", id)
+			next
+		}
+		open && /^[ \t]+[^ \t]/ && !($1 in v) {
+			val = $0
+			sub(/^[ \t]+[^ \t]+[ \t]*/, "", val)
+			sub(/[ \t]+$/, "", val)
+			v[$1] = val
+		}
 		END {
 			flush()
 			if (seen !~ / local /)

@@ -225,10 +225,11 @@ for stub_name in pve-gpu-hook pve-gpu-hook++old.sh pve-gpu-hook+nas+old.sh; do
 done
 install -m 755 /usr/share/pve-gpu-utils/guest-hook /srv/own/snippets/pve-gpu-hook
 install -m 755 /usr/share/pve-gpu-utils/guest-hook /srv/shared/snippets/pve-gpu-hook
+install -D -m 755 /usr/share/pve-gpu-utils/guest-hook /srv/plugin/snippets/pve-gpu-hook
 echo '# not ours' >$snippets/pve-gpu-hook+x+y
 printf '#!/bin/sh\necho "old $1 $2" >>/tmp/old.log\n' >$snippets/old.sh
 chmod 755 $snippets/old.sh
-printf 'dir: local\n\tpath /var/lib/vz\n\tcontent snippets\n\ndir: own\n\tpath /srv/own\n\ndir: nas\n\tpath /srv/shared\n\tshared 1\n' >/etc/pve/storage.cfg
+printf 'dir: local\n\tpath /var/lib/vz\n\tcontent snippets\n\ndir: own\n\tpath /srv/own\n\nmy-plugin2: x\n\tpath /srv/plugin\n\tshared 1\n\ndir: nas\n\tpath /srv/shared\n\tshared 1\n' >/etc/pve/storage.cfg
 printf 'cores: 1\nhookscript: local:snippets/pve-gpu-hook++old.sh\n' >$guests/101.conf
 printf 'cores: 1\n\n[before]\nhookscript: local:snippets/pve-gpu-hook+nas+old.sh\n' >$guests/102.conf
 printf 'cores: 1\ndescription: hookscript: local:snippets/pve-gpu-hook\n' >$guests/103.conf
@@ -244,9 +245,10 @@ ok "guests: stubs in use are named" said 'pve-gpu-hook++old.sh stays.*: 101 $'
 ok "guests: a snapshot's, too" said 'pve-gpu-hook+nas+old.sh stays.*: 102 $'
 ok "guests: stubs in use are kept" test -x $snippets/pve-gpu-hook++old.sh -a -x $snippets/pve-gpu-hook+nas+old.sh
 ok "guests: those that nobody uses are gone" not test -e $snippets/pve-gpu-hook -o -e /srv/own/snippets/pve-gpu-hook
+ok "guests: not those of a storage that we do not know" test -x /srv/plugin/snippets/pve-gpu-hook
 ok "guests: not those of a shared storage" test -x /srv/shared/snippets/pve-gpu-hook
 ok "guests: not files of others" test -e $snippets/pve-gpu-hook+x+y -a -e $snippets/old.sh
-rm -rf /etc/pve/nodes /etc/pve/storage.cfg /var/lib/vz /srv/own /srv/shared
+rm -rf /etc/pve/nodes /etc/pve/storage.cfg /var/lib/vz /srv/own /srv/shared /srv/plugin
 
 # --- a run of pci-rescan that was killed
 install_again
