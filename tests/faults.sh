@@ -158,8 +158,9 @@ fault() {
 	return 0
 }
 
-# A signal may break off a call while the kernel asks, in what a program starts as well;
-# a shell takes that for a failure of its own. What is wrong has to be so three times.
+# A signal may break off a call before the kernel has asked us, in what a program starts as
+# well; a shell takes that for a failure of its own. What is wrong has to be so three times,
+# here and without a fault.
 fault_again() {
 	fails=$faults_failed
 	made_so_far=$faults_made
@@ -201,7 +202,11 @@ try() {
 	tree_of >"$faults/start"
 	how_many "$1" --version
 	mv "$faults/counts" "$faults/loading"
-	how_many "$@"
+	for _ in 1 2 3; do
+		how_many "$@"
+		[ "$rc" -ne "$ok" ] || break
+		fresh_root "$from"
+	done
 	[ "$rc" -eq "$ok" ] || fault_fails "exited $rc, not $ok, without a fault"
 	tree_of >"$faults/end"
 	changes=
