@@ -111,6 +111,34 @@ nobody_left()
 	check 'it puts right what the first one left' told 'qemu/100: taking back the lock that a broken-off backup left'
 }
 
+# Two who start the same guest: one does, the other waits for it. $1 is between them.
+two_starts()
+{
+	fault_host two-vms ''
+	fault_sh "simctl set 101 start=120; vm-state-save /run/was; qm stop 101; vm-state-restore -v /run/was & $1
+		vm-state-restore -v /run/was; rc=\$?; wait \$! || [ \$? -eq 137 ] || rc=1; $unit_files; (exit \$rc)"
+	check 'both find it running' is "$rc" 0
+	same
+	tidy
+	check 'it was started once' is "$(grep -c '	up	qemu/101' "$H/events")" 2
+	check 'nobody is told that it runs already' not_told 'already running'
+	check 'nothing is left of the unit' is "$(grep -c . "$H/unit-files")" 0
+}
+# What a hookscript leaves running keeps the unit of the first night's start.
+hookscript_daemon()
+{
+	fault_host two-vms "\$a== file /var/lib/vz/snippets/stay.sh\n#!/bin/sh\n[ \$2 != $1 ] || setsid sleep 1234 </dev/null >/dev/null 2>\&1 \&"
+	fault_sh "chmod 755 /var/lib/vz/snippets/stay.sh; qm set 101 --hookscript local:snippets/stay.sh
+		simctl night; $unit_files; simctl night; $unit_files; $2 simctl night; rc=\$?; $unit_files
+		ps -eo args= >/run/pve-sim/ps; (exit \$rc)"
+	went_well
+	check 'it was started every night' is "$(grep -c '	up	qemu/101' "$H/events")" 4
+	check 'each in a unit whose name is free' is "$(sed 's/.service//' "$H/unit-files" | tr '\n' ' ')" "$3"
+	check 'all backups are made' is "$(grep -c backup-made "$H/events")" 6
+	check 'what it started lives' is "$(grep -c '^sleep 1234' "$H/ps")" "$4"
+}
+unit_files='simctl settle; LC_ALL=C ls /run/systemd/transient | sed -n s/^pve-gpu-start-//p >>/run/pve-sim/unit-files'
+
 # ---- files of ours --------------------------------------------------------------------
 
 # before the job; the guest that a garbled journal may name runs
@@ -263,6 +291,7 @@ bad_guest()
 	check 'all backups are made' is "$(grep -c backup-made "$H/events")" 2
 }
 
+daemons_end='pkill -f "[s]leep 1234"; sleep 0.5;'
 off='s/^speed.*/&\nsystemd = off/'
 off_new='1i== conf\nsystemd = off'
 conf=/etc/pve-gpu-utils/pve-gpu-utils.conf
@@ -280,6 +309,11 @@ run_case 'two jobs, the first dies' two_jobs_one_dies ''
 run_case 'two jobs, the first dies, no systemd' two_jobs_one_dies "$off"
 run_case 'vzdump and the guardian killed' nobody_left ''
 run_case 'vzdump and the guardian killed, no systemd' nobody_left "$off"
+run_case 'two starts at once' two_starts ''
+run_case 'two starts, one after the other' two_starts 'sleep 1;'
+run_case 'two starts, the first who asked is killed' two_starts 'sleep 1; kill -9 $!;'
+run_case 'a hookscript leaves a daemon' hookscript_daemon post-start '' '101 101-1 101 101-1 101-2 101 ' 3
+run_case 'a hookscript leaves a daemon, it ends' hookscript_daemon pre-start "$daemons_end" '101 101-1 101 101 ' 1
 run_case 'journal empty' damaged ": >$lib/journal" 'journal: damaged, not believed'
 run_case 'journal of garbage' damaged "head -c 5000 /dev/urandom >$lib/journal" 'journal: damaged, not believed'
 run_case 'journal cut off' damaged "vm-state-save --journal qemu/100 vzdump; head -c 90 $lib/journal >$lib/j; mv $lib/j $lib/journal" 'journal: damaged, not believed'

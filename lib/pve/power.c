@@ -12,10 +12,12 @@
 #include "base/xalloc.h"
 #include "pve/holder.h"
 #include "pve/power.h"
+#include "pve/powerunit.h"
 #include "pve/state.h"
 
 enum {
 	LOOK_EVERY = 250,	/* ms */
+	ASK_EVERY = 1000,	/* ms; how a start of somebody else's is doing */
 	START_SETTLE = 15,	/* s; qm start returns when QEMU runs */
 	STOP_SETTLE = 60,	/* s; PVE lets go of mdevs and vGPUs for up to 20 s */
 	HA_SETTLE = 300,	/* s; the resource manager works in rounds of 10 s */
@@ -89,6 +91,7 @@ void power_done(struct power_task *t)
 {
 	spawn_done(&t->spawn);
 	free(t->name);
+	free(t->unit);
 	free(t->number);
 	free(t->seconds);
 	free(t->addrs);
@@ -139,22 +142,10 @@ static bool is_reached(struct power_task *t)
 		|| holder_is_released(t->id.vmid, t->addrs, t->n_addrs, &t->left);
 }
 
-/* Transient unit of a start; a template instance's name would make ours one too. */
-static char *unit_name(const struct power_task *t)
-{
-	const char *what = t->is_guest ? t->number : t->name + 5;
-	char *unit = xasprintf("pve-gpu-start-%.*s", (int)strcspn(what, "."), what);
-
-	for (char *at = unit; (at = strchr(at, '@')); )
-		*at = '_';
-	return unit;
-}
-
 /* What the command wrote went to the journal with the rest of its unit. */
 static void ask_journal(struct power_task *t)
 {
-	_cleanup_free_ char *unit = unit_name(t);
-	_cleanup_free_ char *match = xasprintf("_SYSTEMD_UNIT=%s.service", unit);
+	_cleanup_free_ char *match = xasprintf("_SYSTEMD_UNIT=%s.service", t->unit);
 	const char *argv[] = { "/usr/bin/journalctl", "-q", "-o", "cat", "-n", "1",
 			       "--since=-30min", match, NULL };
 	struct spawn_opts opts = { .timeout = JOURNAL_LIMIT,
@@ -165,18 +156,24 @@ static void ask_journal(struct power_task *t)
 }
 
 /* A start outlives the job that asked for it: a second one would only be refused. */
-static bool is_under_way(const struct power_task *t)
+static bool is_under_way(struct power_task *t)
 {
-	_cleanup_free_ char *unit = unit_name(t);
-	_cleanup_free_ char *path = xasprintf("/run/systemd/transient/%s.service", unit);
+	char *unit;
 
-	return !t->stop && t->is_guest && access(path, F_OK) == 0;
+	if (t->stop || !t->is_guest)
+		return false;
+	unit = powerunit_under_way(t->number);
+	t->asked = spawn_now();
+	if (!unit)
+		return false;
+	free(t->unit);
+	t->unit = unit;
+	return true;
 }
 
 static void begin(struct power_task *t)
 {
 	struct spawn_opts opts = { .timeout = t->limit, .line = keep_line, .arg = t };
-	_cleanup_free_ char *unit = unit_name(t);
 	int rc;
 
 	t->started = t->ended = spawn_now();
@@ -187,18 +184,34 @@ static void begin(struct power_task *t)
 		return;
 	}
 	t->stage = POWER_RUNS;
-	rc = t->stop ? spawn_start(&t->spawn, t->argv, &opts)
-		: spawn_start_detached(&t->spawn, unit, t->argv, &opts);
+	if (t->stop) {
+		rc = spawn_start(&t->spawn, t->argv, &opts);
+	} else {
+		free(t->unit);
+		t->unit = powerunit_name(t->is_guest ? t->number : t->name + 5);
+		rc = spawn_start_detached(&t->spawn, t->unit, t->argv, &opts);
+	}
 	if (rc < 0) {
 		t->result = rc;
 		t->stage = POWER_DONE;
 	}
 }
 
+/*
+ * The start that this one joined has come to nothing: our turn. Or, of two who began at
+ * the same moment, systemd refused this one: it has to join the other.
+ */
+static bool has_to_begin(struct power_task *t, int64_t now)
+{
+	if (t->joined)
+		return now - t->asked >= ASK_EVERY && !is_under_way(t);
+	return t->result > 0 && is_under_way(t);
+}
+
 static void look(struct power_task *t)
 {
 	int64_t now = spawn_now();
-	bool reached;
+	bool again, reached;
 
 	if (t->stage == POWER_RUNS) {
 		t->result = spawn_result(&t->spawn);
@@ -216,11 +229,16 @@ static void look(struct power_task *t)
 	}
 	if (t->stage != POWER_SETTLES)
 		return;
+	/* asked before the guest is looked at, which may come up in between */
+	again = has_to_begin(t, now);
 	reached = is_reached(t);
 	if (reached) {
 		t->result = 0;
-	} else if (t->joined && !is_under_way(t)) {
-		begin(t);	/* it has failed: our turn */
+	} else if (again) {
+		spawn_done(&t->spawn);
+		free(t->said);
+		t->said = NULL;
+		begin(t);
 		return;
 	} else if (t->joined && now < t->ended + (int64_t)t->limit * 1000) {
 		return;
@@ -238,7 +256,7 @@ static void end(struct power_task *t)
 {
 	t->took = (unsigned)((spawn_now() - t->started + 500) / 1000);
 	t->stage = POWER_TOLD;
-	if (t->result && !t->stop && !t->said && spawn_has_systemd())
+	if (t->result && t->unit && !t->said && spawn_has_systemd())
 		ask_journal(t);
 	spawn_done(&t->spawn);
 }

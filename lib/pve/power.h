@@ -34,7 +34,9 @@ struct power_task {
 	char *left;		/* owned; stop: what the guest has not let go of, NULL */
 
 	struct spawn spawn;	/* power_run()'s own */
+	char *unit;		/* owned; transient unit of the start, without ".service" */
 	int64_t started, ended;	/* ms */
+	int64_t asked;		/* ms; when systemd last told how a joined start is doing */
 	bool joined;		/* watches a start that somebody else of us has under way */
 	enum { POWER_TODO, POWER_RUNS, POWER_SETTLES, POWER_DONE, POWER_TOLD } stage;
 };
