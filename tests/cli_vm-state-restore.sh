@@ -241,6 +241,21 @@ must_be_down qemu/100
 ! grep -q unlock "$FAKE/log" || fail "a lock that was not there was taken back"
 [ ! -e "$journal" ] || fail "the journal is left"
 
+fresh "recovery: HA stops a paused kvm only when it is unlocked"
+vm 100
+left
+echo "lock: backup" >>/etc/pve/local/qemu-server/100.conf
+printf 'vm: 100\n\tstate stopped\n' >/etc/pve/ha/resources.cfg
+expect 0 vm-state-restore --recover -n
+[ "$(tr '\n' , <"$FAKE/out")" = "qm unlock 100,qm stop 100 --skiplock," ] || fail "dry run for a HA guest"
+echo late >"$FAKE/STOP-100"
+expect 0 vm-state-restore --recover
+[ "$(grep -e unlock -e stop "$FAKE/log" | tr '\n' ,)" = "qm unlock 100,qm stop 100 --skiplock," ] ||
+	fail "order of unlock and stop"
+must_be_down qemu/100
+[ ! -e "$journal" ] || fail "the journal is left"
+rm /etc/pve/ha/resources.cfg
+
 fresh "recovery: what runs or waits for somebody else is left alone"
 for line in 'cores: 1' 'lock: create' 'freeze: 1'; do
 	vm 100 "$line"

@@ -291,6 +291,21 @@ ha_is_slow()
 	went_well
 	check 'HA wants it up again' is "$(sed -n 's/^\tstate //p' "$H/disk/etc/pve/ha/resources.cfg")" started
 }
+# The job dies in the backup of the guest that it stopped: its paused kvm is HA's, and locked.
+# To HA the guest is stopped already. The agent may sleep, after which nobody stops anything.
+ha_job_dies()
+{
+	fault_host ha ''
+	"$SIM" set "$H" 101 backup=600
+	fault_sh -c 'ha = stop\nrestart = job-end' 'when "backup-begin qemu/101" "
+			'"$1"'
+			kill -9 \$(printf %d 0x\$(cut -d: -f3 /run/vzdump.pid))"
+		simctl night'
+	check 'the backup of the other one is made' made qemu/100
+	check 'the paused kvm is told of' told 'qemu/101: ending the paused kvm'
+	same
+	tidy
+}
 # 6 minutes: HA takes its time, and so does the hook.
 ha_is_dead()
 {
@@ -338,9 +353,11 @@ run_case 'task stopped, no systemd' admin_ends_job 'simctl task-stop' "$off"
 run_case 'stopwait runs out' stopwait ''
 run_case 'stopwait runs out, no systemd' stopwait "$off_stop"
 run_case 'HA is slow' ha_is_slow ''
+run_case 'HA, and the job dies' ha_job_dies :
 if [ -n "$long" ]; then
 	run_case 'qm start hangs in a night' start_hangs_long
 	run_case 'HA does not act' ha_is_dead
+	run_case 'HA sleeps, and the job dies' ha_job_dies 'simctl fault ha-sleeps'
 fi
 
 cases_end

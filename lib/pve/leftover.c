@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 #include <dirent.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -121,14 +123,69 @@ static int fail(const char *name, const char *what, int rc, const char *said)
 	return rc < 0 ? rc : -EIO;
 }
 
-static void print_clear(const struct state_entry *e, const char *tool)
+/* A HA guest is unlocked first, see clear_guest(). */
+static void print_clear(const struct state_entry *e, const char *tool, bool ha)
 {
+	if (tool && ha)
+		printf("%s unlock %u\n", tool, e->id.vmid);
 	/* whether it is the paused one only qm can tell, and only of this host */
 	if (guest_is_running(e->id, NULL, NULL) &&
 	    (!root_is_host() || is_paused_kvm(e->id) > 0))
 		printf("qm stop %u --skiplock\n", e->id.vmid);
-	if (tool)
+	if (tool && !ha)
 		printf("%s unlock %u\n", tool, e->id.vmid);
+}
+
+static int unlock(const struct state_entry *e, const char *tool)
+{
+	char said[128];
+	int rc;
+
+	say_warn("%s: taking back the lock that a broken-off backup left", e->name);
+	rc = run_qm(tool, "unlock", e->id.vmid, NULL, UNLOCK_LIMIT, said);
+	return rc == 0 ? 0 : fail(e->name, "unlock", rc, said);
+}
+
+/*
+ * No guest runs in it, and SIGKILL it is: after SIGTERM qmeventd takes the end for one
+ * that somebody else asked for and cleans up after.
+ */
+static int kill_paused(const struct state_entry *e)
+{
+	_cleanup_close_ int fd = -1;
+	uint64_t start, now;
+	pid_t pid, again;
+
+	if (!guest_is_running(e->id, &pid, &start))
+		return errno ? -errno : 0;
+	fd = pidfd_open(pid, 0);
+	if (fd < 0)
+		return errno == ESRCH ? 0 : -errno;
+	if (is_paused_kvm(e->id) <= 0)
+		return -EBUSY;
+	if (!guest_is_running(e->id, &again, &now) || again != pid || now != start)
+		return -EBUSY;
+	say_warn("%s: HA does not end the paused kvm, killing it (%d)", e->name, (int)pid);
+	return pidfd_send_signal(fd, SIGKILL, NULL, 0) < 0 && errno != ESRCH ? -errno : 0;
+}
+
+static int end_paused(const struct state_entry *e, bool ha)
+{
+	char said[128];
+	int rc;
+
+	say_warn("%s: ending the paused kvm that a broken-off backup left", e->name);
+	rc = run_qm(POWER_QM, "stop", e->id.vmid, "--skiplock", STOP_LIMIT, said);
+	if (rc != 0)
+		return fail(e->name, "qm stop --skiplock", rc, said);
+	rc = leftover_wait(e->id, GONE_LIMIT);
+	/* the agent of a node whose services are all stopped sleeps after some minutes */
+	if (rc == -ETIMEDOUT && ha && guest_is_running(e->id, NULL, NULL)) {
+		rc = kill_paused(e);
+		if (rc == 0)
+			rc = leftover_wait(e->id, GONE_LIMIT);
+	}
+	return rc < 0 ? fail(e->name, "its backup kvm does not go away", rc, "") : 0;
 }
 
 /* End the paused kvm, if there is one, and take the lock back. */
@@ -136,9 +193,8 @@ static int clear_guest(const struct state_entry *e, bool dry_run)
 {
 	const char *tool = e->id.kind == GUEST_QEMU ? POWER_QM : POWER_PCT;
 	_cleanup_free_ char *local = root_path("/etc/pve/local");
-	char said[128];
 	struct guest g;
-	bool locked, paused;
+	bool locked, paused, ha;
 	int rc;
 
 	rc = guest_find(e->name, &g);
@@ -154,11 +210,12 @@ static int clear_guest(const struct state_entry *e, bool dry_run)
 	 */
 	paused = state_is_backup(e) && !g.lock && !g.freeze
 		 && guest_is_running(e->id, NULL, NULL);
+	ha = g.ha;
 	guest_done(&g);
 	if (!locked && !paused)
 		return 0;
 	if (dry_run) {
-		print_clear(e, locked ? strrchr(tool, '/') + 1 : NULL);
+		print_clear(e, locked ? strrchr(tool, '/') + 1 : NULL, ha);
 		return 0;
 	}
 	/*
@@ -171,19 +228,22 @@ static int clear_guest(const struct state_entry *e, bool dry_run)
 	if (rc < 0 && guest_is_running(e->id, NULL, NULL))
 		return fail(e->name, "qm status", rc, "");
 	if (rc > 0) {
-		say_warn("%s: ending the paused kvm that a broken-off backup left", e->name);
-		rc = run_qm(POWER_QM, "stop", e->id.vmid, "--skiplock", STOP_LIMIT, said);
-		if (rc != 0)
-			return fail(e->name, "qm stop --skiplock", rc, said);
-		rc = leftover_wait(e->id, GONE_LIMIT);
+		/*
+		 * qm stop of a HA guest is a request, without the --skiplock: its agent does
+		 * not stop what has the lock. Killed in between, what is left is a paused kvm
+		 * that vzdump has unlocked, see above.
+		 */
+		if (ha && locked) {
+			rc = unlock(e, tool);
+			if (rc < 0)
+				return rc;
+			locked = false;
+		}
+		rc = end_paused(e, ha);
 		if (rc < 0)
-			return fail(e->name, "its backup kvm does not go away", rc, "");
+			return rc;
 	}
-	if (!locked)
-		return 0;
-	say_warn("%s: taking back the lock that a broken-off backup left", e->name);
-	rc = run_qm(tool, "unlock", e->id.vmid, NULL, UNLOCK_LIMIT, said);
-	return rc == 0 ? 0 : fail(e->name, "unlock", rc, said);
+	return locked ? unlock(e, tool) : 0;
 }
 
 int leftover_clear(const struct state_file *journal, bool dry_run)
