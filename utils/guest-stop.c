@@ -177,6 +177,9 @@ static bool prepare(const struct stop *s, const struct target *t, struct power_t
 		timeout = (unsigned)t->guest.down;
 	if (!power_stop_init(task, t->name, timeout, force, t->is_guest && t->guest.ha))
 		return false;
+	/* pve-ha-manager, PVE::HA::Resources::PVEVM, always forces the stop */
+	if (t->is_guest && t->guest.ha && t->guest.id.kind == GUEST_QEMU && !force)
+		say_warn("%s is HA-managed: after %u s HA ends it the hard way", t->name, timeout);
 	if (t->is_guest && t->guest.id.kind == GUEST_QEMU && t->guest.running)
 		note_functions(task, t->guest.pid);
 	return true;
