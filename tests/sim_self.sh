@@ -32,14 +32,15 @@ phases() { grep -v '^ ' "$H/hook.log" | tr '\n' ';'; }
 
 # ---- a night without a hook ------------------------------------------------
 sim_host two-vms
-sim_sh 'simctl night; rc=$?; simctl states; ls /run/vzdump.pid; exit $rc'
+sim_sh 'simctl night; rc=$?; simctl states; ls /run/vzdump.pid; vzdump 101; ls /run/vzdump.pid; exit $rc'
 ok 'a failed backup makes the job fail' is "$rc" 255
 ok 'the real message' out "^ERROR: Backup of VM 100 failed - PCI device '0000:01:00.0' already in use by VMID '101'"
 ok 'the running guest is backed up all the same' event 'backup-made qemu/101'
 ok 'nobody is harmed' out '^qemu/101 running$'
 ok 'no lock is left' no_out 'lock=backup'
 ok 'the job says so' out '^TASK ERROR: job errors$'
-ok 'no UPID is left' out 'ls: cannot access'
+ok 'the UPID stays after errors' out '^/run/vzdump.pid$'
+ok 'not after a good job' out 'ls: cannot access'
 
 # ---- phases, arguments, environment ------------------------------------------
 sim_host two-vms
@@ -220,6 +221,24 @@ ok 'requests, later deeds' is "$(grep -e ^status -e ^rc -e state "$T/out" | tr '
 	'rc 0;status: running;;state stopped;status: stopped;status: stopped;status: running;status: running;'
 ok 'stop mode is refused' out 'Cannot execute a backup with stop mode on a HA managed and enabled Service'
 ok 'and backup-abort may come without backup-start' event 'backup-failed qemu/101'
+
+sim_host ha
+recorder
+sim_sh 'vzdump 101 --mode stop --script /run/pve-sim/hook; vzdump 101 --script /run/pve-sim/hook'
+ok 'what was refused has no VMTYPE' is "$(awk '/^[^ ]/ { p = $1 " " $2 } / VMTYPE=/ { print p }' "$H/hook.log" | grep -c ' stop$')" 0
+ok 'what was not has one' out 'Finished Backup of VM 101'
+ok 'in its phases' is "$(grep -c ' VMTYPE=qemu' "$H/hook.log")" "$(grep -c ' snapshot 101' "$H/hook.log")"
+
+# To HA a backup's kvm that waits does not run, and a stop of what is stopped is nothing new.
+sim_host ha
+sim_sh 'simctl set 101 backup=600; qm shutdown 101; simctl seen "down qemu/101"; vzdump 101 & simctl seen "backup-begin qemu/101"
+kill -9 $(printf %d 0x$(cut -d: -f3 /run/vzdump.pid)); wait; qm stop 101 --skiplock; echo "rc $?"; sleep 0.6; qm status 101; qm unlock 101; sleep 1; qm status 101'
+ok 'HA ends a paused kvm when it is unlocked, not before' is "$(grep -e ^status -e ^rc "$T/out" | tr '\n' ';')" \
+	'rc 0;status: prelaunch;status: stopped;'
+
+sim_host ha
+sim_sh 'simctl set 101 shutdown=never; qm shutdown 101 --timeout 30; simctl seen "down qemu/101"; qm status 101'
+ok 'HA forces a virtual machine after the time that was given' is "$(grep ^status "$T/out")" 'status: stopped'
 
 # ---- stop mode: stopwait ---------------------------------------------------------------
 sim_host stopmode
