@@ -38,6 +38,8 @@ struct pcinames *pcinames_new(void)
 	names->pacc->error = on_error;
 	names->pacc->warning = on_warning;
 	names->pacc->debug = on_warning;
+	/* Names are those of pci.ids, not of what lspci -q has left in somebody's home. */
+	names->pacc->id_lookup_mode = 0;
 	names->flags = PCI_LOOKUP_NO_NUMBERS;
 	if (!root_is_host()) {
 		pci_set_name_list_path(names->pacc,
