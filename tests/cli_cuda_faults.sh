@@ -118,7 +118,7 @@ ms() { echo $(($(date +%s%N) / 1000000)); }
 try() {
 	begin=$(ms)
 	rc=0
-	timeout $((60 * slow)) cuda-ckpt "$@" >"$dir/out.$id" 2>"$dir/err.$id" </dev/null || rc=$?
+	timeout $((120 * slow)) cuda-ckpt "$@" >"$dir/out.$id" 2>"$dir/err.$id" </dev/null || rc=$?
 	spent=$(($(ms) - begin))
 }
 # ckpt CODE ARG...: the exit code that is due, or - for any but 0
@@ -153,16 +153,17 @@ for n in 1 2 8 64; do
 	# shellcheck disable=SC2086 # several processes
 	set -- $pids
 	: >"$FAKE_CUDA_DIR/log"
-	ckpt 0 suspend "$@"
+	# So many workers at once, each with a sanitizer perhaps: they have the time.
+	ckpt 0 suspend --timeout 60000 "$@"
 	all_stand "$n suspended"
 	if grep -q ' init ' "$FAKE_CUDA_DIR/log"; then fail "$n: cuInit, only to suspend"; fi
 	last=$(grep -n ' lock [0-9]* end 0' "$FAKE_CUDA_DIR/log" | tail -n 1 | cut -d: -f1)
 	first=$(grep -n -m 1 ' checkpoint [0-9]* begin' "$FAKE_CUDA_DIR/log" | cut -d: -f1)
 	[ "${last:-999999}" -lt "${first:-0}" ] || fail "$n: a checkpoint before the last lock"
-	ckpt 0 state "$@"
+	ckpt 0 state --timeout 60000 "$@"
 	[ "$(grep -c checkpointed "$dir/out.$id")" -eq "$n" ] || fail "$n: states: $(cat "$dir/out.$id")"
 	: >"$FAKE_CUDA_DIR/log"
-	ckpt 0 resume "$@"
+	ckpt 0 resume --timeout 60000 "$@"
 	[ "$(calls init)" -eq 1 ] || fail "$n: $(calls init) cuInit"
 	last=$(grep -n ' restore [0-9]* end 0' "$FAKE_CUDA_DIR/log" | tail -n 1 | cut -d: -f1)
 	first=$(grep -n -m 1 ' unlock [0-9]* begin' "$FAKE_CUDA_DIR/log" | cut -d: -f1)

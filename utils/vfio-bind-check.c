@@ -62,8 +62,8 @@ static void say_user(const struct gpuuser *u, bool force)
 /* Was an earlier file of this process at this function said? */
 static bool is_said(const struct gpuuser *users, size_t at)
 {
-	for (size_t i = at; i-- > 0 && users[i].pid == users[at].pid; )
-		if (pciaddr_compare(&users[i].addr, &users[at].addr) == 0)
+	for (size_t i = at; i > 0 && users[i - 1].pid == users[at].pid; i--)
+		if (pciaddr_compare(&users[i - 1].addr, &users[at].addr) == 0)
 			return true;
 	return false;
 }

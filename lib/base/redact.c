@@ -315,7 +315,7 @@ static void put_label(const struct redactor *r, FILE *out, const char *s, size_t
 /* What begins at s, a word's start: written with its label. Returns its length, or 0. */
 static size_t put_found(struct redactor *r, FILE *out, const char *s)
 {
-	const char *kind;
+	const char *kind = NULL;
 	size_t len, skip = 0;
 	const struct entry *e = NULL;
 

@@ -19,9 +19,9 @@ enum {
 };
 
 enum field {
-	F_ADDR, F_FLAGS, F_IDS, F_CLASS, F_HEADER, F_BARS, F_DRIVER, F_GROUP, F_ATTRS,
-	F_COUNT = F_ATTRS + SNAPSHOT_ATTRS
+	F_ADDR, F_FLAGS, F_IDS, F_CLASS, F_HEADER, F_BARS, F_DRIVER, F_GROUP, F_ATTRS
 };
+enum { F_COUNT = F_ATTRS + SNAPSHOT_ATTRS };
 
 static const struct record_field fields[F_COUNT] = {
 	[F_ADDR] = { "addr", RECORD_STRING },

@@ -119,6 +119,14 @@ static bool take_device(const char **text, int *number)
 	return *number >= 0;
 }
 
+static bool take_char(const char **text, char c)
+{
+	if (**text != c)
+		return false;
+	(*text)++;
+	return true;
+}
+
 /* "c MAJOR:MINOR ACCESS" as LXC takes it; "a" alone allows all. */
 static void parse_rule(const char *value, struct ctconf_line *line)
 {
@@ -133,8 +141,8 @@ static void parse_rule(const char *value, struct ctconf_line *line)
 	if ((*p != 'c' && *p != 'a') || p[1] != ' ')
 		return;
 	p += 2;
-	if (!take_device(&p, &line->major) || *p++ != ':'
-	    || !take_device(&p, &line->minor) || *p++ != ' ') {
+	if (!take_device(&p, &line->major) || !take_char(&p, ':')
+	    || !take_device(&p, &line->minor) || !take_char(&p, ' ')) {
 		line->major = line->minor = -2;
 		return;
 	}
