@@ -35,6 +35,7 @@ run)
 		cd "$dir"
 		pivot_root . mnt
 		umount -l /mnt
-		PATH=/usr/sbin:/usr/bin:/sbin:/bin exec "$@"' sh "$dir" "$@"
+		# The first process has to reap what others leave behind: a shell that waits does.
+		PATH=/usr/sbin:/usr/bin:/sbin:/bin "$@" || exit $?' sh "$dir" "$@"
 	;;
 esac
