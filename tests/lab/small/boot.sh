@@ -66,7 +66,8 @@ answer() {
 		done
 		;;
 	plug)
-		more=${7:+,\"${7%%=*}\":\"${7#*=}\"}
+		# A number: newer QEMUs take no string for it.
+		more=${7:+,\"${7%%=*}\":${7#*=}}
 		qemu device_add "\"id\":\"$4\",\"driver\":\"$5\",\"bus\":\"$6\"$more"
 		said='done'
 		;;
