@@ -114,7 +114,6 @@ static int restore_file(const char *file, const struct restart_opts *opts)
 static int restore_journal(const struct restart_opts *opts)
 {
 	_cleanup_(state_done) struct state_file f = { 0 };
-	_cleanup_free_ char *local = root_path("/etc/pve/local");
 	struct restart_result result = { 0 };
 	int rc = restart_journal(&f, opts->dry_run), drivers = 0;
 
@@ -133,7 +132,7 @@ static int restore_journal(const struct restart_opts *opts)
 				over = !g.lock || strcmp(g.lock, "backup") != 0;
 				guest_done(&g);
 			} else if (over) {	/* deleted, or /etc/pve is not mounted */
-				over = found == -ENOENT && access(local, F_OK) == 0;
+				over = found == -ENOENT && guest_configs_are_mounted();
 			}
 			if (over)
 				state_journal_remove(e->name, e->reason);

@@ -316,7 +316,6 @@ int mdevdef_write(const struct mdevdef *def)
 int mdevdef_remove(const struct mdevdef *def)
 {
 	_cleanup_free_ char *folder = folder_of(def), *path = mdevdef_path(def);
-
 	int rc = atomicfile_unlink(path);
 
 	/* mdevctl leaves its own. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/cleanup.h"
 #include "base/msg.h"
@@ -111,6 +112,14 @@ char *guest_local_node(void)
 	free(name);
 	gethostname(host, sizeof(host) - 1);
 	return xstrndup(host, strcspn(host, "."));
+}
+
+bool guest_configs_are_mounted(void)
+{
+	_cleanup_free_ char *path = root_path("/etc/pve/local");
+	struct stat st;
+
+	return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
 }
 
 /* ---- who runs ---- */

@@ -42,6 +42,9 @@ bool guest_vmids_have(const uint32_t *vmids, size_t n, uint32_t vmid);
  */
 char *guest_local_node(void);
 
+/* Is pmxcfs there? Without it every guest looks as if it had been deleted. */
+bool guest_configs_are_mounted(void);
+
 /* What else than devices the suite wants to know of a guest; from the main section. */
 struct guest {
 	struct guest_id id;

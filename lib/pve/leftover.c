@@ -192,15 +192,13 @@ static int end_paused(const struct state_entry *e, bool ha)
 static int clear_guest(const struct state_entry *e, bool dry_run)
 {
 	const char *tool = e->id.kind == GUEST_QEMU ? POWER_QM : POWER_PCT;
-	_cleanup_free_ char *local = root_path("/etc/pve/local");
 	struct guest g;
 	bool locked, paused, ha;
 	int rc;
 
 	rc = guest_find(e->name, &g);
-	/* without pmxcfs every guest looks as if it had been deleted; restart_run() says so */
 	if (rc == -ENOENT)
-		return access(local, F_OK) == 0 ? 0 : rc;
+		return guest_configs_are_mounted() ? 0 : rc;	/* restart_run() says so */
 	if (rc < 0)
 		return fail(e->name, "its config cannot be read", rc, "");
 	locked = g.lock && strcmp(g.lock, "backup") == 0;

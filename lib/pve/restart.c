@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -63,14 +62,6 @@ static bool host_is_stopping(void)
 		return false;
 	spawn_run(argv, &opts);
 	return strcmp(word, "stopping") == 0;
-}
-
-static bool pve_is_mounted(void)
-{
-	_cleanup_free_ char *path = root_path("/etc/pve/local");
-	struct stat st;
-
-	return lstat(path, &st) == 0 && S_ISLNK(st.st_mode);
 }
 
 static void forget(struct restart *r, const struct state_entry *e)
@@ -304,7 +295,7 @@ int restart_run(const struct state_file *f, const struct restart_opts *opts,
 
 	*result = (struct restart_result){ 0 };
 	/* without pmxcfs every guest looks as if it had been deleted */
-	rc = pve_is_mounted() ? guest_list(NULL, &r.guests, &r.n_guests) : -ENOENT;
+	rc = guest_configs_are_mounted() ? guest_list(NULL, &r.guests, &r.n_guests) : -ENOENT;
 	if (rc < 0) {
 		errno = -rc;
 		if (rc == -ENOENT)
