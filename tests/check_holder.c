@@ -18,6 +18,12 @@ static const struct {
 	  "15 10000:e1:00.0" },
 	{ "kvm -device vfio-pci,id=hostpci1,host=02:00.0", "1 0000:02:00.0" },
 	{ "kvm --device vfio-pci,host=02:00.0", "-1 0000:02:00.0" },
+	/* a number that no slot has, also one that wraps round in an int */
+	{ "kvm -device vfio-pci,host=02:00.0,id=hostpci16 "
+	  "-device vfio-pci,host=02:00.1,id=hostpci4294967297 "
+	  "-device vfio-pci,host=02:00.2,id=hostpci099991111111111.0 "
+	  "-device vfio-pci,host=02:00.3,id=hostpci1x",
+	  "-1 0000:02:00.0|-1 0000:02:00.1|-1 0000:02:00.2|-1 0000:02:00.3" },
 	{ "kvm -device vfio-pci,sysfsdev=/sys/bus/pci/devices/0000:03:00.0,id=gpu",
 	  "-1 0000:03:00.0" },
 	{ "kvm -device vfio-pci,sysfsdev=/sys/bus/mdev/devices/"

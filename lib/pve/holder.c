@@ -37,13 +37,16 @@ static const char *option(const char *text, const char *name, size_t *len)
 	return NULL;
 }
 
-/* N of "hostpciN" or "hostpciN.J". */
+/* N of "hostpciN" or "hostpciN.J", -1 of anything else. */
 static int parse_id(const char *id, size_t len)
 {
+	size_t digits;
 	int n;
 
-	if (!id || len < 8 || strncmp(id, "hostpci", 7) != 0 || id[7] < '0'
-	    || id[7] > '9')
+	if (!id || len < 8 || strncmp(id, "hostpci", 7) != 0)
+		return -1;
+	digits = strspn(id + 7, "0123456789");
+	if (digits < 1 || digits > 2 || (digits < len - 7 && id[7 + digits] != '.'))
 		return -1;
 	n = atoi(id + 7);
 	return n < 16 ? n : -1;
