@@ -4,6 +4,8 @@
 #
 # usage: run.sh [NAME...]
 # Each for FUZZ_SECONDS: 5, with PVE_GPU_TEST_LONG=1 60; one per processor at a time.
+# FUZZ_SEED: of the random numbers: 1, so that a run can be repeated; with
+# PVE_GPU_TEST_LONG=1 another one each time (0).
 # FUZZ_BUILD: a folder to build in and to keep; what is new is then kept there too, in
 # found/NAME. FUZZ_LOG: a file that gets "NAME EXECUTIONS" lines. Exit 77 without clang.
 set -eu
@@ -18,9 +20,10 @@ command -v clang >/dev/null || {
 	echo "no clang here" >&2
 	exit 77
 }
-seconds=5
-[ -z "${PVE_GPU_TEST_LONG-}" ] || seconds=60
+seconds=5 seed=1
+[ -z "${PVE_GPU_TEST_LONG-}" ] || seconds=60 seed=0
 seconds=${FUZZ_SECONDS:-$seconds}
+seed=${FUZZ_SEED:-$seed}
 
 work=$(mktemp -d /dev/shm/fuzz.XXXXXX 2>/dev/null || mktemp -d)
 trap 'rm -rf --one-file-system "$work"' EXIT
@@ -71,8 +74,8 @@ compile() { # NAME
 run_one() { # NAME
 	mkdir -p "$work/tmp.$1" "$build/found/$1"
 	rm -f "$build/$1"-*
-	set -- "$1" -max_total_time="$seconds" -max_len=4096 -timeout=20 -rss_limit_mb=2048 \
-		-print_final_stats=1 -close_fd_mask=3 "-artifact_prefix=$build/$1-" \
+	set -- "$1" -max_total_time="$seconds" "-seed=$seed" -max_len=4096 \
+		-timeout=20 -rss_limit_mb=2048 -print_final_stats=1 -close_fd_mask=3 "-artifact_prefix=$build/$1-" \
 		"$build/found/$1" "$here/corpus/$1"
 	[ ! -e "$here/$1.dict" ] || set -- "$@" "-dict=$here/$1.dict"
 	name=$1
