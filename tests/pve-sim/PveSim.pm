@@ -687,7 +687,7 @@ sub volume_path {
 	my %path = (local => '/var/lib/vz');
 	my $now;
 	for (split /\n/, slurp('/etc/pve/storage.cfg') // '') {
-		if (/^([a-z]+):\s+(\S+)/) {
+		if (/^(\S+):\s*(\S+)\s*$/) {
 			$now = $2;
 			$path{$now} //= "/mnt/pve/$now";
 		} elsif (defined $now && /^\s+path\s+(\S+)/) {

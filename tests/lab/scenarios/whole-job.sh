@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 # shellcheck shell=sh disable=SC2154
 # Whole jobs under a real systemd: one that goes well, one whose process group
-# is killed in the middle of a backup, one killed while a guest starts.
+# is killed in the middle of a backup, one killed while a guest starts, and two in
+# whose starts a guest's hookscript leaves something running.
 
 host() {
-	boot jobs off 600
+	boot jobs off 900
 }
 
 machine() {
@@ -12,6 +13,7 @@ machine() {
 	good_job
 	killed_in_backup
 	killed_in_start
+	left_running
 	without_the_hook
 }
 
@@ -72,6 +74,44 @@ killed_in_start() {
 	check "nobody says that it did not start" not said 'qemu/100 not started' -t vzdump-gpu-hook
 	check "it was started once" test "$(calls | grep -c '^qm start 100')" -eq $((starts + 1))
 	after_kill
+}
+
+# systemd keeps the unit of a start loaded for as long as a process of it lives; the next
+# start gets a unit of its own, and is not taken for the same one.
+left_running() {
+	lab_say "a hookscript of qemu/100 leaves something running, two jobs long"
+	mkdir -p /var/lib/vz/snippets
+	cat >/var/lib/vz/snippets/stay.sh <<-'END'
+	#!/bin/sh
+	[ "$2" != post-start ] || setsid sleep 12345 </dev/null >/dev/null 2>&1 &
+	END
+	chmod 755 /var/lib/vz/snippets/stay.sh
+	"$sim/qm" set 100 --hookscript local:snippets/stay.sh >/run/lab-set 2>&1 ||
+		lab_fail "qm set 100 --hookscript"
+	echo 'backup = 10' >/var/lib/pve-sim/guest/101
+	for n in 1 2; do
+		desktop=$(pid_of 100)
+		start_job 101
+		within 180 job_done || :
+		check "job $n: qemu/101 is backed up" job_says_ok
+		check "job $n: qemu/100 was down for it and runs again" runs_anew 100 "$desktop"
+		end_job
+		check "job $n: the units of the starts" within 30 units_are $n
+	done
+	check "what the hookscript started lives" test "$(pgrep -cfx 'sleep 12345')" -eq 2
+	pkill -fx 'sleep 12345'
+	# This kvm stays in the unit that it was started in; PVE's has a scope of its own.
+	check "without it one unit is left" within 30 units_are 1
+	"$sim/qm" set 100 --delete hookscript >/run/lab-set 2>&1 || lab_fail "qm set 100 --delete"
+}
+
+# units_are N: N starts of qemu/100 have a unit that is loaded; none is at work.
+units_are() {
+	ls /run/systemd/transient
+	systemctl list-units --all --plain --no-legend 'pve-gpu-start-100*'
+	[ "$(find /run/systemd/transient -name 'pve-gpu-start-100*.service' | wc -l)" -eq "$1" ] &&
+		[ "$(systemctl list-units --all --plain --no-legend 'pve-gpu-start-100*' |
+			grep -c ' loaded inactive dead ')" -eq "$1" ]
 }
 
 # The lab's own proof: there is something to protect.

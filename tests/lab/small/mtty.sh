@@ -82,16 +82,19 @@ tar -C "$part/build" --strip-components=3 -xf "$part/root/usr/src/linux-source-$
 	"linux-source-$version/samples/vfio-mdev/mtty.c"
 echo 'obj-m := mtty.o' >"$part/build/Makefile"
 headers=/usr/src/linux-headers-$release
+# Type information for BPF would need pahole, and nobody asks for it.
+words="CC=gcc CONFIG_DEBUG_INFO_BTF_MODULES="
+# shellcheck disable=SC2086 # words of make
 if [ -n "$in" ]; then
 	mv "$part/build" "$in/build"
 	ln -s root/build "$part/build"
-	set -- chroot "$in" make -C "$headers" M=/build CC=gcc modules
+	set -- chroot "$in" make -C "$headers" M=/build $words modules
 else
 	# The headers are where no installation has put them.
 	headers=$part/root$headers
 	grep -rlI '/usr/src/' "$headers"/Makefile "$headers"/.kernelvariables 2>/dev/null |
 		xargs -r sed -i "s|/usr/src/|$part/root/usr/src/|g"
-	set -- make -C "$headers" M="$part/build" CC=gcc modules
+	set -- make -C "$headers" M="$part/build" $words modules
 fi
 "$@" >"$part/log" 2>&1 || {
 	cp "$part/log" "$cache/mtty-$release.log"
