@@ -224,8 +224,9 @@ side_by_side() {
 
 need() {
 	missing=
-	for pkg; do
-		[ "$(dpkg-query -W -f '${db:Status-Status}' "$pkg" 2>/dev/null)" = installed ] || missing="$missing $pkg"
+	for needed; do
+		[ "$(dpkg-query -W -f '${db:Status-Status}' "$needed" 2>/dev/null)" = installed ] ||
+			missing="$missing $needed"
 	done
 	[ -n "$missing" ] || return 0
 	# shellcheck disable=SC2086 # a list of packages
@@ -595,11 +596,19 @@ rung_package() {
 	side_by_side lifecycle "$here" "$other"
 
 	[ -n "$gates" ] || return 0
-	set -- "$pkg/trixie"/pve-gpu-utils_*.deb
-	[ ! -e "$1" ] || check "the Ansible role on trixie" 900 "$work/source/tests/package/ansible.sh" trixie "$1"
 	need piuparts || return
+	set -- "$pkg/trixie"/pve-gpu-utils_*.deb
+	if [ -e "$1" ]; then
+		check "the Ansible role on trixie" 900 "$work/source/tests/package/ansible.sh" trixie "$1"
+	else
+		skipped "the Ansible role on trixie: there is no package"
+	fi
 	for suite in "$here" "$other"; do
-		[ -e "$pkg/$suite/build.log" ] || continue
+		set -- "$pkg/$suite"/*.changes
+		[ -e "$1" ] || {
+			skipped "piuparts and autopkgtest on $suite: there is no package"
+			continue
+		}
 		# piuparts of Debian 12 takes a lock file of Debian 13's debconf for a left-over.
 		check "piuparts on $suite" 1200 sh -ec 'suite=$1 && shift && exec piuparts -d "$suite" -I "^/var/cache/debconf/tmp.ci" "$@"' \
 			sh "$suite" "$pkg/$suite"/pve-gpu-utils_*.deb "$pkg/$suite"/cuda-ckpt_*.deb

@@ -100,8 +100,7 @@ left_running() {
 	done
 	check "what the hookscript started lives" test "$(pgrep -cfx 'sleep 12345')" -eq 2
 	pkill -fx 'sleep 12345'
-	# This kvm stays in the unit that it was started in; PVE's has a scope of its own.
-	check "without it one unit is left" within 30 units_are 1
+	check "without it the units go" within 30 units_are 0
 	"$sim/qm" set 100 --delete hookscript >/run/lab-set 2>&1 || lab_fail "qm set 100 --delete"
 }
 
