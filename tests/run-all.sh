@@ -294,8 +294,10 @@ make_check() {
 		skipped "$1: no $2* in this tree"
 		return
 	}
-	(cd "$work/$1" && timeout -k 10 1500 make -k -j"$jobs" check TESTS="$tests" LOG_COMPILER=timeout \
-		LOG_FLAGS='-k 5 240') >"$logs/make-check-$1.log" 2>&1 </dev/null
+	each=240 limit=1500
+	[ -z "$long" ] || each=3600 limit=14400
+	(cd "$work/$1" && timeout -k 10 "$limit" make -k -j"$jobs" check TESTS="$tests" LOG_COMPILER=timeout \
+		LOG_FLAGS="-k 5 $each") >"$logs/make-check-$1.log" 2>&1 </dev/null
 	for t in $tests; do
 		read_result "$1" "$t"
 	done
@@ -576,6 +578,8 @@ lifecycle() { # SUITE
 }
 
 rung_package() {
+	# The full counts are those of the other rungs.
+	PVE_GPU_TEST_LONG=
 	# shellcheck disable=SC2086 # a list of packages
 	need $package_needs || return
 	make_source || return
