@@ -622,7 +622,8 @@ rung_package() {
 		find "$pkg/$suite" -maxdepth 1 -type f -exec cp -a {} "$pkg/test-$suite/build/" \;
 		check "autopkgtest on $suite" 2700 "$root" run "$pkg/test-$suite" sh -c '
 			exec autopkgtest -U /build/*.changes -- null'
-		sed -n '/@@@@.* summary/,$p' "$(log_name "autopkgtest on $suite")" | sed 1d | sed 's/^/     | /'
+		awk '/^autopkgtest \[/ { on = /@@@@.* summary/; next } on { print "     | " $0 }' \
+			"$(log_name "autopkgtest on $suite")"
 		rm -rf --one-file-system "$pkg/test-$suite"
 	done
 }
