@@ -107,10 +107,10 @@ left_running() {
 # units_are N: N starts of qemu/100 have a unit that is loaded; none is at work.
 units_are() {
 	ls /run/systemd/transient
-	systemctl list-units --all --plain --no-legend 'pve-gpu-start-100*'
+	systemctl list-units --all --plain --no-legend 'pve-gpu-start-100*' >/run/lab-units
+	cat /run/lab-units
 	[ "$(find /run/systemd/transient -name 'pve-gpu-start-100*.service' | wc -l)" -eq "$1" ] &&
-		[ "$(systemctl list-units --all --plain --no-legend 'pve-gpu-start-100*' |
-			grep -c ' loaded inactive dead ')" -eq "$1" ]
+		[ "$(grep -c ' loaded inactive dead ' /run/lab-units)" -eq "$1" ]
 }
 
 # The lab's own proof: there is something to protect.
