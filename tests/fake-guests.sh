@@ -2,6 +2,9 @@
 # fake-guests.sh - for the tests that run inside of fake-pve.sh; sourced.
 # shellcheck shell=sh
 
+# set -e is silent.
+trap 'rc=$?; [ $rc -eq 0 ] || echo "exit code $rc in: ${test_name:-the preparation}" >&2' EXIT
+
 fail() {
 	echo "FAIL: $1" >&2
 	[ ! -s "$FAKE/out" ] || sed 's/^/  out: /' "$FAKE/out" >&2

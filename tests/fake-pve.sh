@@ -50,6 +50,14 @@ echo "$tool $*" >>"$FAKE/log"
 how() { cat "$FAKE/$1-$id" 2>/dev/null || echo well; }
 pid() { cat "$FAKE/pid-$id" 2>/dev/null || echo 9999999; }
 runs() { kill -0 "$(pid)" 2>/dev/null; }
+victim=$(pid)
+# One at a time for each guest, as qm and pct have it.
+locked() {
+	(
+		flock 9
+		"$@"
+	) 9>"$FAKE/lock-$id"
+}
 start() {
 	if [ "$tool" = qm ]; then
 		perl -e 'fork and exit; require POSIX; POSIX::setsid(); open STDIN, "<", "/dev/null";
@@ -57,20 +65,26 @@ start() {
 			open F, ">", "$ENV{FAKE}/pid-$ARGV[0]"; print F $$; close F;
 			open F, ">", $ARGV[1]; print F "$$\n"; close F;
 			exec { "/usr/bin/perl" } "kvm", "-e", "sleep 1000", "--", "-id", $ARGV[0],
-				"-pidfile", "/var/run/qemu-server/$ARGV[0].pid"' "$id" "$pidfile"
+				"-pidfile", "/var/run/qemu-server/$ARGV[0].pid"' "$id" "$pidfile" 9>&-
 	else
 		perl -MIO::Socket::UNIX -e 'fork and exit; require POSIX; POSIX::setsid();
 			open STDIN, "<", "/dev/null"; open STDOUT, ">", "/dev/null"; open STDERR, ">", "/dev/null";
 			my $s = IO::Socket::UNIX->new(Local => "\0/var/lib/lxc/$ARGV[0]/command", Listen => 1) or die;
-			open F, ">", "$ENV{FAKE}/pid-$ARGV[0]"; print F $$; close F; sleep 1000' "$id"
+			open F, ">", "$ENV{FAKE}/pid-$ARGV[0]"; print F $$; close F; sleep 1000' "$id" 9>&-
 	fi
 	n=0
 	until runs && { [ "$tool" = pct ] || grep -q pidfile "/proc/$(pid)/cmdline"; }; do
-		n=$((n + 1)); [ "$n" -lt 50 ] || exit 1; sleep 0.1
+		n=$((n + 1))
+		if [ "$n" -ge 600 ]; then
+			echo "$tool: the process of $id does not come up" >&2
+			exit 1
+		fi
+		sleep 0.1
 	done
 }
 halt() {
-	kill "$(pid)" 2>/dev/null
+	[ "$(pid)" = "$victim" ] || return 0	# started again meanwhile
+	kill "$victim" 2>/dev/null
 	while runs; do sleep 0.1; done
 	rm -f "$FAKE/pid-$id"
 	[ "$tool" = pct ] || rm -f "$pidfile"
@@ -82,15 +96,15 @@ start)
 	hang) sleep 1000 ;;
 	fail) echo "start failed: QEMU exited with code 1" >&2; exit 255 ;;
 	nothing) exit 0 ;;
-	late) (sleep 2; start) </dev/null >/dev/null 2>&1 & exit 0 ;;
-	*) start ;;
+	late) (sleep 2; locked start) </dev/null >/dev/null 2>&1 & exit 0 ;;
+	*) locked start ;;
 	esac ;;
 shutdown | stop)
 	case $(how STOP) in
 	refuse) sleep 1; echo "VM quit/powerdown failed - got timeout" >&2; exit 255 ;;
 	nothing) exit 0 ;;
-	late) (sleep 3; halt) </dev/null >/dev/null 2>&1 & exit 0 ;;
-	*) halt ;;
+	late) (sleep 3; locked halt) </dev/null >/dev/null 2>&1 & exit 0 ;;
+	*) locked halt ;;
 	esac ;;
 status)
 	[ "$(how STATUS)" != fail ] || exit 255
