@@ -20,7 +20,10 @@
 #include "base/xalloc.h"
 #include "pci/timedwrite.h"
 
-enum { GRACE = 300 };	/* ms from SIGKILL until a child counts as unkillable */
+enum {
+	GRACE = 300,	/* ms from SIGKILL until a child in state D counts as unkillable */
+	GRACES = 30,	/* for one that only waits for a busy host to let it die */
+};
 
 struct outcome {		/* told by the child through shared memory */
 	atomic_bool is_over;
@@ -109,7 +112,13 @@ static int serve(pid_t pid, unsigned limit, const struct outcome *o, pid_t *left
 	ended = has_ended(pidfd, limit ? (int64_t)limit : -1);
 	if (!ended) {
 		kill(pid, SIGKILL);
-		ended = has_ended(pidfd, GRACE);
+		for (int i = 0; i < GRACES && !ended; i++) {
+			char state = i ? timedwrite_state(pid) : 'R';
+
+			if (!state || state == 'D')
+				break;
+			ended = has_ended(pidfd, GRACE);
+		}
 	}
 	if (ended)
 		waitpid(pid, NULL, 0);
