@@ -24,7 +24,7 @@ enum { LOCK, CHECKPOINT, RESTORE, UNLOCK, INIT, OPS };
 struct driver {			/* shared by this process and all workers */
 	pid_t pids[N];
 	atomic_int state[N];
-	int fault[OPS][N];	/* CUresult; -1 crash, -2 hang; INIT: of [0] */
+	int fault[OPS][N];	/* CUresult; -1 crash, -2 hang until it is 0; INIT: of [0] */
 	atomic_int once[OPS][N];	/* the fault goes away after so many; 0: stays */
 	int sleep_ms;
 	bool no_library;
@@ -63,8 +63,8 @@ static int fault_of(int op, int i)
 		driver->fault[op][i] = 0;
 	if (fault == -1)
 		raise(SIGKILL);
-	if (fault == -2)
-		pause_ms(4000);
+	while (fault == -2 && *(volatile int *)&driver->fault[op][i] == -2)
+		pause_ms(10);
 	return fault > 0 ? fault : 0;
 }
 
@@ -296,6 +296,26 @@ START_TEST(test_fault)
 }
 END_TEST
 
+/* The call that hangs returns: wait until nobody works on any of them any more. */
+static void let_go(int op, int i)
+{
+	const struct cudaunit_opts opts = { .timeout_ms = timeout, .stop_fd = -1 };
+	bool is_busy = true;
+
+	driver->fault[op][i] = 0;
+	for (int tries = 0; is_busy && tries < 600; tries++) {
+		struct cudaunit u;
+
+		pause_ms(tries ? 100 : 0);
+		ck_assert_int_eq(cudaunit_open(&u, driver->pids, N, &opts), 0);
+		is_busy = false;
+		for (size_t k = 0; k < N; k++)
+			is_busy |= u.members[k].error == CUDAUNIT_BUSY;
+		cudaunit_done(&u);
+	}
+	ck_assert(!is_busy);
+}
+
 /*
  * Given up, the others taken back; when the call returns at last it is taken back, too.
  */
@@ -305,19 +325,18 @@ START_TEST(test_hang)
 	const struct cudaunit_opts opts = { .timeout_ms = timeout, .stop_fd = -1 };
 
 	driver->fault[LOCK][1] = -2;
-	timeout = 100;
 	open_unit(&u, false, -1);
+	u.opts.timeout_ms = 2000;
 	ck_assert_int_eq(cudaunit_run(&u, suspend), -1);
 	ck_assert_int_eq(u.error, CUDAUNIT_HUNG);
 	ck_assert_ptr_eq(u.culprit, &u.members[1]);
 	ck_assert(u.members[1].hung && !u.taken_back);
-	driver->fault[LOCK][1] = 0;
 	cudaunit_done(&u);
 	ck_assert_int_eq(cudaunit_open(&other, driver->pids, N, &opts), 0);
 	ck_assert_int_eq(other.members[0].error, CUDAUNIT_OK);
 	ck_assert_int_eq(other.members[1].error, CUDAUNIT_BUSY);
 	cudaunit_done(&other);
-	pause_ms(4000);
+	let_go(LOCK, 1);
 	all_are(CUDA_RUNNING);
 	ck_assert_int_eq(cudaunit_open(&other, driver->pids, N, &opts), 0);
 	ck_assert_int_eq(other.members[1].error, CUDAUNIT_OK);
@@ -333,19 +352,18 @@ START_TEST(test_restorer_hangs)
 {
 	struct cudaunit u;
 
-	timeout = 100;
 	open_unit(&u, false, -1);
 	ck_assert_int_eq(cudaunit_run(&u, suspend), 0);
 	cudaunit_done(&u);
 	open_unit(&u, false, -1);
+	u.opts.timeout_ms = 1000;
 	driver->fault[RESTORE][1] = -2;
 	ck_assert_int_eq(cudaunit_run(&u, resume), -1);
 	ck_assert_int_eq(u.error, CUDAUNIT_HUNG);
-	driver->fault[RESTORE][1] = 0;
 	cudaunit_done(&u);
 	ck_assert_int_eq(atomic_load(&driver->state[0]), CUDA_CHECKPOINTED);
 	atomic_store(&driver->state[0], CUDA_LOCKED);
-	pause_ms(4000);
+	let_go(RESTORE, 1);
 	ck_assert_int_eq(atomic_load(&driver->state[0]), CUDA_LOCKED);
 	ck_assert_int_eq(atomic_load(&driver->state[1]), CUDA_CHECKPOINTED);
 	ck_assert_int_eq(atomic_load(&driver->state[2]), CUDA_CHECKPOINTED);
@@ -387,7 +405,7 @@ START_TEST(test_killed)
 	}
 	ck_assert_int_eq(waitpid(child, &_i, 0), child);
 	ck_assert(WIFSIGNALED(_i));
-	for (int i = 0; i < 50 &&
+	for (int i = 0; i < 600 &&
 	     (atomic_load(&driver->state[0]) || atomic_load(&driver->state[1]) ||
 				   atomic_load(&driver->state[2])); i++)
 		pause_ms(100);
@@ -472,7 +490,7 @@ int main(void)
 	Suite *s = suite_create("cudaunit");
 	TCase *tc = tcase_create("cudaunit");
 
-	tcase_set_timeout(tc, 60);
+	tcase_set_timeout(tc, 120);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, test_round, 0, 2);
 	tcase_add_loop_test(tc, test_fault, 0, ARRAY_SIZE(faults));
