@@ -58,7 +58,14 @@ locked() {
 		"$@"
 	) 9>"$FAKE/lock-$id"
 }
+not_twice() {
+	! runs || {
+		echo "already running" >&2
+		exit 255
+	}
+}
 start() {
+	not_twice	# by somebody who had the lock before us
 	if [ "$tool" = qm ]; then
 		perl -e 'fork and exit; require POSIX; POSIX::setsid(); open STDIN, "<", "/dev/null";
 			open STDOUT, ">", "/dev/null"; open STDERR, ">", "/dev/null";
@@ -91,7 +98,7 @@ halt() {
 }
 case $verb in
 start)
-	if runs; then echo "already running" >&2; exit 255; fi
+	not_twice
 	case $(how START) in
 	hang) sleep 1000 ;;
 	fail) echo "start failed: QEMU exited with code 1" >&2; exit 255 ;;
