@@ -20,7 +20,7 @@ clean() {
 	done
 	rm -rf "$dir"
 }
-trap clean EXIT
+trap 'last_words $?; clean' EXIT
 # Without timeout: functions too, and signals go to the program itself.
 call() { "$@"; }
 

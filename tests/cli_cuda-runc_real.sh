@@ -19,7 +19,7 @@ cleanup() {
 	"$runc" --root "$state" delete --force "$id" >/dev/null 2>&1 || :
 	rm -rf "$dir"
 }
-trap cleanup EXIT
+trap 'last_words $?; cleanup' EXIT
 
 mkdir "$dir/fake" "$dir/lib" "$dir/b" "$dir/b/rootfs" "$dir/path" "$dir/between"
 sh "$src/fakecuda/build.sh" "$dir/lib" >"$dir/build" 2>&1 || {

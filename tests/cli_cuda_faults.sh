@@ -9,7 +9,7 @@ set -eu
 . "${TEST_SRC:-$(dirname "$0")}/expect.sh"
 jobs=
 # shellcheck disable=SC2086 # several processes
-trap 'kill -KILL $jobs 2>/dev/null || :; rm -rf "$dir"' EXIT
+trap 'last_words $?; kill -KILL $jobs 2>/dev/null || :; rm -rf "$dir"' EXIT
 fail() {
 	echo "FAIL: $*" >&2
 	: >"$dir/failed"

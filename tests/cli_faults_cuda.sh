@@ -14,7 +14,7 @@ sh "$src/fakecuda/build.sh" "$faults/lib" || rc=$?
 [ "$rc" -eq 0 ] || exit "$rc"
 root=$faults/root
 pid=
-trap '[ -z "$pid" ] || kill -KILL $pid 2>/dev/null || :; rm -rf "$faults"' EXIT
+trap 'last_words $?; [ -z "$pid" ] || kill -KILL $pid 2>/dev/null || :; rm -rf "$faults"' EXIT
 FAKE_CUDA_DIR=$faults/knobs
 # What the stand-in writes down is not the program's.
 FAULTS_NOT_BELOW=$FAKE_CUDA_DIR

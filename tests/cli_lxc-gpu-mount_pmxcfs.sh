@@ -33,7 +33,7 @@ end() {
 	[ -z "$server" ] || kill "$server" 2>/dev/null || :
 	rm -rf --one-file-system "$dir"
 }
-trap end EXIT
+trap 'last_words $?; end' EXIT
 pve=$root/etc/pve
 state=$dir/state
 conf=$pve/nodes/pve1/lxc/200.conf

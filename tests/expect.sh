@@ -7,15 +7,20 @@
 
 src=$(CDPATH='' cd "${TEST_SRC:-$(dirname "$0")}" && pwd)
 dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
+# set -e is silent: a test that has an end of its own begins it with this.
+last_words() {
+	[ "$1" -eq 0 ] || [ "$1" -eq 77 ] || [ "$failed" != 0 ] ||
+		echo "FAIL: exit code $1${about:+, at: $about}" >&2
+}
+trap 'last_words $?; rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM HUP
 root=$dir/root
+failed=0
+about=
 umask 022
 unset PVE_GPU_ROOT
 LC_ALL=C
 export LC_ALL
-failed=0
-about=
 : >"$dir/out"
 : >"$dir/err"
 

@@ -5,7 +5,12 @@
 LC_ALL=C
 # Trees are copied all the time: in memory, if programs may run there.
 faults=$(mktemp -d /dev/shm/faults.XXXXXX 2>/dev/null) || faults=$(mktemp -d)
-trap 'rm -rf "$faults"' EXIT
+# set -e is silent: a test that has an end of its own begins it with this.
+last_words() {
+	[ "$1" -eq 0 ] || [ "$1" -eq 77 ] || [ "${faults_failed:-0}" != 0 ] ||
+		echo "FAIL: exit code $1 at: ${label:-${name:-the preparation}}" >&2
+}
+trap 'last_words $?; rm -rf "$faults"' EXIT
 trap 'exit 130' INT TERM HUP
 # The search for leaks makes a process, and so would count. What a sanitizer says goes to
 # files: a program that is started by another one keeps it from us otherwise.
