@@ -44,7 +44,7 @@ tarball() {
 	if [ ! -e "$tar" ]; then
 		part=$tar.part.$$
 		# shellcheck disable=SC2086 # a mirror may be several words, or none
-		mmdebstrap -q --variant=minbase --format=tar --include="$packages" "$@" \
+		mmdebstrap -q --variant=minbase --format=tar --aptopt='Acquire::Retries "8"' --include="$packages" "$@" \
 			"$suite" "$part" ${LAB_MIRROR-} </dev/null >&2 || {
 			rm -f "$part"
 			say "mmdebstrap could not fetch Debian $suite" >&2

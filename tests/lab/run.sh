@@ -48,7 +48,7 @@ boot() {
 	log=$work/$scenario-$1.log
 	rc=0
 	printf '  boot: %s\n' "$1"
-	"$lab/boot.sh" -t "${3:-480}" "$image" "$disk" "$log" "lab.scenario=$scenario" "lab.step=$1" || rc=$?
+	"$lab/boot.sh" -t "${3:-1800}" "$image" "$disk" "$log" "lab.scenario=$scenario" "lab.step=$1" || rc=$?
 	ok=$(grep -ac '^lab: ok' "$log") || :
 	bad=$(grep -ac '^lab: FAIL' "$log") || :
 	case $2.$rc in
@@ -167,6 +167,7 @@ worker() {
 			run_scenario
 		) >"$tmp/$scenario.out" 2>&1
 		cat "$tmp/$scenario.out"
+		[ -e "$tmp/$scenario.count" ] || printf 'FAIL the scenario "%s" broke off\n' "$scenario"
 	done
 }
 worker &

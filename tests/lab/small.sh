@@ -107,7 +107,7 @@ pack "$root" >"$tmp/base.gz"
 # --- a boot of each kernel, side by side -------------------------------------
 
 words="lab.run=${run%,} lab.long=${PVE_GPU_TEST_LONG:-0}"
-limit=900
+limit=3600
 counting=
 [ "$run" != bench, ] || counting=-c
 [ -z "${PVE_GPU_TEST_LONG-}" ] || limit=5000

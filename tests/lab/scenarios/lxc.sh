@@ -17,8 +17,8 @@ host() {
 		return
 	}
 	failed_before=$failed
-	boot first off 900
-	[ "$failed" = "$failed_before" ] && boot again off 900
+	boot first off
+	[ "$failed" = "$failed_before" ] && boot again off
 	:
 }
 

@@ -4,7 +4,7 @@
 # of a backup each time, while qemu/100 is down for it.
 
 host() {
-	boot job off 600
+	boot job off
 }
 
 machine() {

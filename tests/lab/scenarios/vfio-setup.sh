@@ -16,9 +16,9 @@ host() {
 	debian=$image
 	export LAB_DEVICES LAB_WORDS
 	failed_before=$failed
-	boot apply off 900
-	[ "$failed" = "$failed_before" ] && image=$work/vfio-setup.1 && own_boot_files && boot given off 900
-	[ "$failed" = "$failed_before" ] && image=$work/vfio-setup.2 && own_boot_files && boot after off 400
+	boot apply off
+	[ "$failed" = "$failed_before" ] && image=$work/vfio-setup.1 && own_boot_files && boot given off
+	[ "$failed" = "$failed_before" ] && image=$work/vfio-setup.2 && own_boot_files && boot after off
 	image=$debian
 	unset LAB_DEVICES LAB_WORDS
 }

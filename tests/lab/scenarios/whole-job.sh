@@ -5,7 +5,7 @@
 # whose starts a guest's hookscript leaves something running.
 
 host() {
-	boot jobs off 900
+	boot jobs off
 }
 
 machine() {

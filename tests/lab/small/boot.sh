@@ -10,7 +10,7 @@
 #
 # The machine asks the host by a line "lab-ask N COMMAND", and reads the answer from
 # its second serial port:
-#   unplug ID        the device is taken out of the machine; "gone", or "there" after 10 s
+#   unplug ID        the device is taken out of the machine; "gone", or "there" after a minute
 #   plug ID DRIVER BUS [NAME=VALUE]  one is put in; "done"
 set -eu
 PATH=/usr/sbin:/usr/bin:/sbin:/bin
@@ -38,17 +38,21 @@ rm -f "$log".*
 mkfifo "$log.port.in" "$log.port.out" "$log.qmp.in" "$log.qmp.out"
 cat "$log.port.out" >/dev/null &
 cat "$log.qmp.out" >"$log.qmp" &
-asked=0
+asked=0 told=0
 greeting='{"execute":"qmp_capabilities"}'
 
-# qemu COMMAND [ARGUMENTS]: in JSON; into QEMU's log what it answers, after a moment.
+# qemu COMMAND [ARGUMENTS]: in JSON; reply is what it answers, empty when it never does.
 qemu() {
-	printf '%s{"execute":"%s","arguments":{%s}}\n' "$greeting" "$1" "$2" >"$log.qmp.in"
+	told=$((told + 1))
+	printf '%s{"execute":"%s","id":%d,"arguments":{%s}}\n' "$greeting" "$1" $told "$2" >"$log.qmp.in"
 	greeting=
-	sleep 0.3
+	for _ in $(seq 600); do
+		reply=$(grep -a "\"id\": ${told}[,}]" "$log.qmp") && return
+		sleep 0.1
+	done
 }
 answer() {
-	line=$(grep -a "^lab-ask $((asked + 1)) " "$log" | tr -d '\r') || return 0
+	line=$(head -n "$(wc -l <"$log")" "$log" | grep -a "^lab-ask $((asked + 1)) " | tr -d '\r') || return 0
 	[ -n "$line" ] || return 0
 	asked=$((asked + 1))
 	# shellcheck disable=SC2086 # its words
@@ -57,12 +61,15 @@ answer() {
 	unplug)
 		qemu device_del "\"id\":\"$4\""
 		said=there
-		for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+		for _ in $(seq 120); do
 			qemu qom-list '"path":"/machine/peripheral"'
-			tail -n 1 "$log.qmp" | grep -q "\"name\": \"$4\"" || {
+			case $reply in
+			'' | *"\"name\": \"$4\""*) sleep 0.5 ;;
+			*)
 				said=gone
 				break
-			}
+				;;
+			esac
 		done
 		;;
 	plug)

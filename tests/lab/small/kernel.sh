@@ -40,7 +40,8 @@ of_suite() {
 	shift
 	"$command" -q -o Dir::State="$apt" -o Dir::State::status=/dev/null -o Dir::State::lists="$apt/lists" \
 		-o Dir::Cache="$apt/cache" -o Dir::Etc::sourcelist="$apt/sources.list" \
-		-o Dir::Etc::sourceparts=- -o APT::Sandbox::User=root -o APT::Architecture=amd64 "$@"
+		-o Dir::Etc::sourceparts=- -o APT::Sandbox::User=root -o APT::Architecture=amd64 \
+		-o Acquire::Retries=8 -o APT::Update::Error-Mode=any "$@"
 }
 of_suite apt-get update >"$apt/log" 2>&1 || unreachable "no lists of $suite: $(tail -n 1 "$apt/log")"
 package=$(of_suite apt-cache depends linux-image-amd64 | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p')

@@ -96,23 +96,31 @@ renew() {
 ask() {
 	number=$(($(cat /run/lab/asked 2>/dev/null || echo 0) + 1))
 	echo $number >/run/lab/asked
-	printf '\nlab-ask %d %s\n' $number "$*" >$console
-	read -r reply </dev/ttyS1
+	# Open before it is asked: what comes to a closed port is lost.
+	{
+		printf '\nlab-ask %d %s\n' $number "$*" >$console
+		read -r reply
+	} </dev/ttyS1
 	printf '%s\n' "$reply" | tr -d '\r'
 }
 
 # held ADDR: a process opens the function as a virtual machine would; holder is its pid.
 held() {
+	rm -f /run/lab/hold
 	hold "$1" >/run/lab/hold &
 	holder=$!
-	within 5 grep -q held /run/lab/hold
+	within 15 grep -qs held /run/lab/hold
 }
 # opened FILE: a process has it open; opener is its pid.
 opened() {
 	sh -c 'exec 5<"$1"; : >/run/lab/opened; exec sleep 600' - "$1" &
 	opener=$!
-	within 5 test -e /run/lab/opened
+	within 15 test -e /run/lab/opened
 	rm -f /run/lab/opened
+}
+closed() {
+	kill "$opener"
+	wait "$opener" 2>/dev/null || :
 }
 unheld() {
 	kill "$holder"

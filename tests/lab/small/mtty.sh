@@ -36,7 +36,8 @@ of_suite() {
 	shift
 	"$command" -q -o Dir::State="$apt" -o Dir::State::status=/dev/null -o Dir::State::lists="$apt/lists" \
 		-o Dir::Cache="$apt/cache" -o Dir::Etc::sourcelist="$apt/sources.list" \
-		-o Dir::Etc::sourceparts=- -o APT::Sandbox::User=root -o APT::Architecture=amd64 "$@"
+		-o Dir::Etc::sourceparts=- -o APT::Sandbox::User=root -o APT::Architecture=amd64 \
+		-o Acquire::Retries=8 -o APT::Update::Error-Mode=any "$@"
 }
 
 part=$done.part.$$
@@ -61,7 +62,7 @@ if [ -n "$in" ]; then
 	[ "$(id -u)" = 0 ] || cannot "$newer, and only root can make one"
 	rm -rf "$in"
 	# shellcheck disable=SC2086 # a mirror may be several words, or none
-	mmdebstrap -q --variant=minbase --include="linux-headers-$release,gcc,make" \
+	mmdebstrap -q --variant=minbase --aptopt='Acquire::Retries "8"' --include="linux-headers-$release,gcc,make" \
 		"$suite" "$in" ${LAB_MIRROR-} </dev/null >"$part/log" 2>&1 ||
 		cannot "a Debian $suite with the headers of $release: $(tail -n 1 "$part/log")"
 	headers=

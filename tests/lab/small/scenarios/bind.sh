@@ -54,7 +54,7 @@ machine() {
 	check "a display in use" exits 75 vfio-bind --to vfio-pci $drm
 	check "by whom" says "process $opener"
 	check "nothing was touched" driver_is $drm bochs-drm
-	kill $opener
+	closed
 	vfio-bind --to vfio-pci $gpu
 	check "a machine holds it" held $gpu
 	check "a VM's GPU" exits 75 vfio-bind --to host $gpu

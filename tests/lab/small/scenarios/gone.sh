@@ -14,7 +14,7 @@ others_as_before() {
 }
 plugged() {
 	ask plug loose "$@"
-	within 5 test -e $devices/$loose
+	within 15 test -e $devices/$loose
 }
 
 machine() {

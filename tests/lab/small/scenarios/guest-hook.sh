@@ -10,8 +10,9 @@ resets() {
 	hook 0 "$vmid" pre-start && says "$@" && as_at before && no_trace
 }
 does_nothing() {
-	before=$(dmesg | wc -l)
-	hook 0 "$1" "$2" && [ ! -s /run/lab/out ] && [ "$(dmesg | wc -l)" = "$before" ]
+	# Not what the kernel says of its clock.
+	before=$(dmesg | grep -c 0000:)
+	hook 0 "$1" "$2" && [ ! -s /run/lab/out ] && [ "$(dmesg | grep -c 0000:)" = "$before" ]
 }
 vm() { # VMID LINE...
 	id=$1
@@ -31,7 +32,7 @@ others_as_before() {
 }
 plugged() {
 	ask plug loose "$@"
-	within 5 test -e $devices/$loose
+	within 15 test -e $devices/$loose
 }
 
 machine() {

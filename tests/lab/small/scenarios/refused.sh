@@ -66,19 +66,19 @@ machine() {
 	unheld
 	opened "/dev/vfio/$(basename "$(readlink "$devices/$gpu/iommu_group")")"
 	refused 75 "$opener" -- $gpu
-	kill "$opener"
+	closed
 	vfio-bind -q --to host $gpu $slot $arc
 	for card in /dev/dri/card*; do
 		[ "$(readlink -f "/sys/class/drm/${card##*/}/device")" != "$(readlink -f $devices/$drm)" ] || opened "$card"
 	done
 	refused 75 "$opener" /dev/dri/card -- $drm
-	kill "$opener"
+	closed
 	for control in /sys/class/sound/controlC*; do
 		[ "$(readlink -f "$control/device/device")" != "$(readlink -f $devices/$slot_audio)" ] ||
 			opened "/dev/snd/${control##*/}"
 	done
 	refused 75 "$opener" /dev/snd/controlC -- $slot
-	kill "$opener"
+	closed
 
 	lab_say "reservations of Proxmox VE"
 	mkdir -p /run/qemu-server

@@ -71,6 +71,7 @@ no_journal() {
 said() {
 	pattern=$1
 	shift
+	journalctl --sync
 	journalctl -q -b --no-pager -o cat "$@" >/run/lab-said
 	grep -q -- "$pattern" /run/lab-said && return 0
 	echo "\"$pattern\" is not in journalctl $*:"
