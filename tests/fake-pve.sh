@@ -80,7 +80,7 @@ start() {
 			open F, ">", "$ENV{FAKE}/pid-$ARGV[0]"; print F $$; close F; sleep 1000' "$id" 9>&-
 	fi
 	n=0
-	until runs && { [ "$tool" = pct ] || grep -q pidfile "/proc/$(pid)/cmdline"; }; do
+	until runs && { [ "$tool" = pct ] || grep -qa '^kvm' "/proc/$(pid)/cmdline"; }; do
 		n=$((n + 1))
 		if [ "$n" -ge 600 ]; then
 			echo "$tool: the process of $id does not come up" >&2
