@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "fake.h"
@@ -172,6 +173,7 @@ static int ask(int fd, off_t at, struct fake_slot *slot)
 	unsigned i = (unsigned)gettid() % FAKE_SLOTS;
 	uint32_t word = SLOT_TAKEN;
 
+	flock(fd, LOCK_EX); /* one at a time takes a slot */
 	for (unsigned tries = 0; word != SLOT_FREE && tries < FAKE_SLOTS; tries++) {
 		i = (i + 1) % FAKE_SLOTS;
 		if (pread(fd, &word, sizeof(word), slot_at(at, i)) != sizeof(word))
@@ -180,6 +182,7 @@ static int ask(int fd, off_t at, struct fake_slot *slot)
 	slot->state = SLOT_TAKEN;
 	if (pwrite(fd, slot, sizeof(*slot), slot_at(at, i)) != sizeof(*slot))
 		return OPERATING_SYSTEM;
+	flock(fd, LOCK_UN);
 	word = SLOT_ASKED;
 	if (pwrite(fd, &word, sizeof(word), slot_at(at, i)) != sizeof(word))
 		return OPERATING_SYSTEM;

@@ -5,8 +5,6 @@
  * under way, so that it is not the process's own, and /dev/nvidia0 (or $FAKE_CUDA_NODE)
  * is held open where there is one; after a checkpoint there is neither, only the copy
  * in ordinary memory. The addresses stay taken all the time.
- *
- * FAKE_CUDA_KERNEL_MS in the environment: each kernel takes this long.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -125,6 +123,7 @@ static int do_checkpoint(uint32_t copy)
 	if (fake_control.state != LOCKED)
 		return ILLEGAL_STATE;
 	fake_sleep(copy);
+	knob_wait("hold-copies");
 	for (i = 0; i < 64 && allocations[i].size; i++) {
 		struct allocation *it = &allocations[i];
 
@@ -159,6 +158,7 @@ static int do_restore(const struct fake_slot *slot)
 	if (fake_control.stuck)
 		return OPERATING_SYSTEM;
 	fake_sleep(slot->copy);
+	knob_wait("hold-copies");
 	if (slot->no_vram) {
 		fake_control.stuck = 1;
 		return OUT_OF_MEMORY;
@@ -393,13 +393,13 @@ int cuLaunchKernel(const struct kernel *kernel, unsigned gx, unsigned gy, unsign
 		   unsigned bx, unsigned by, unsigned bz, unsigned shared, void *stream,
 		   void **args, void **extra)
 {
-	const char *ms = getenv("FAKE_CUDA_KERNEL_MS");
-
 	(void)gx, (void)gy, (void)gz, (void)bx, (void)by, (void)bz, (void)shared,
 		(void)stream, (void)extra;
 	enter();
-	if (ms)
-		fake_sleep(atol(ms));
+	if (knob_number("hold-kernels", 0)) {
+		knob_log("kernel", getpid(), "begin", -1);
+		knob_wait("hold-kernels");
+	}
 	kernel->run(args);
 	leave();
 	return SUCCESS;

@@ -19,6 +19,8 @@
  *   init-ms   so does cuInit: 0
  *   persistence  1: restore works without cuInit
  *   vram-free bytes free on the GPU; kept up to date by checkpoint and restore
+ *   hold-copies  as long as it is there, no copy in either direction comes to its end
+ *   hold-kernels  nor does a kernel, if 1 is in it: "MS PID kernel PID begin" in the log
  *   spoil     1: a restore brings back one byte wrong
  *   vram-used what nvml/libnvidia-ml.so.1 says each process uses, instead of the truth
  *   faults    lines "OP PID WHAT [once]": OP init, state, tid, lock, checkpoint,
@@ -28,6 +30,7 @@
  *               crash     SIGSEGV in the caller
  *               kill      SIGKILL to the target
  *               sleep-MS  the operation takes place later
+ *               held      it takes place when the file hold is gone
  *               late-CODE, late-hang  it takes place, and then this is what comes back
  *   log       grows: "MS CALLER OP PID begin" and "MS CALLER OP PID end RESULT"
  */
@@ -95,6 +98,8 @@ void knob_log(const char *op, int pid, const char *what, int result);
  * Returns the error to answer now, or 0.
  */
 int knob_fault(const char *op, int pid, int *late);
+/* As long as the file is there. */
+void knob_wait(const char *name);
 void fake_sleep(long ms);
 void fake_hang(void);
 void fake_uuid(uint32_t gpu, char uuid[16]);

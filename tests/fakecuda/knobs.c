@@ -34,6 +34,7 @@ long knob_number(const char *name, long otherwise)
 
 	if (!file)
 		return otherwise;
+	flock(fileno(file), LOCK_SH); /* knob_take_vram() empties it for a moment */
 	if (fscanf(file, "%ld", &number) != 1)
 		number = otherwise;
 	fclose(file);
@@ -101,6 +102,15 @@ void fake_hang(void)
 	_exit(1);
 }
 
+void knob_wait(const char *name)
+{
+	char path[512];
+
+	knob_path(path, sizeof(path), name);
+	while (access(path, F_OK) == 0)
+		fake_sleep(5);
+}
+
 /* The first who makes the file is the one. */
 static bool fault_is_left(const char *line)
 {
@@ -144,6 +154,8 @@ int knob_fault(const char *op, int pid, int *late)
 			kill(pid, SIGKILL);
 		else if (strncmp(what, "sleep-", 6) == 0)
 			fake_sleep(atol(what + 6));
+		else if (strcmp(what, "held") == 0)
+			knob_wait("hold");
 		else if (strcmp(what, "late-hang") == 0)
 			*late = -1;
 		else if (strncmp(what, "late-", 5) == 0)
