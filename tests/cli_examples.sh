@@ -149,7 +149,7 @@ run_page() {
 			-e "s,\(^\|[ <>=]\)/\(etc\|run\|root\)/,\1$root/\2/,g" "$file" >"$tmp/command"
 		(
 			cd "$tmp/work"
-			PATH=$tmp/bin:$PATH PVE_GPU_ROOT=$root timeout 30 sh "$tmp/command"
+			PATH=$tmp/bin:$PATH PVE_GPU_ROOT=$root timeout 300 sh "$tmp/command"
 		) >"$tmp/out" 2>&1 </dev/null || rc=$?
 		ran=$((ran + 1))
 		{
