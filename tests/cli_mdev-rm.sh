@@ -124,14 +124,15 @@ mkdir -p "$root/proc/4900/fd"
 echo late >"$root/proc/4900/comm"
 echo 0::/ >"$root/proc/4900/cgroup"
 (
-	sleep 1
+	while [ "$(cat "$vfs/0000:41:00.5/nvidia/current_vgpu_type")" = 660 ]; do sleep 0.1; done
 	ln -s /dev/vfio/91 "$root/proc/4900/fd/5"
 ) &
-expect 75 mdev-rm -R "$root" --wait=2 41:00.5 $p40
+expect 75 mdev-rm -R "$root" --wait=4 41:00.5 $p40
 [ $(($(date +%s) - before)) -ge 2 ] || fail 'tries again'
 says '0000:41:00.5: Device or resource busy: its user still holds it'
 says "$p40 is in use by process 4900 (late)"
 holds "$mdevs/$p40/remove" ''
+kill $! 2>/dev/null || :
 wait
 
 # Options.

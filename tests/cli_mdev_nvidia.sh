@@ -277,7 +277,7 @@ expect 66 mdev-mk -p 41:00.0 -u 42:00.4 -t 6q
 fresh
 expect 0 mdev-mk -t 6q -o id
 order 'busy 0000:41:00.4' 'perm 0000:41:00.4'
-expect 0 mdev-rm --wait 5 41:00.4
+expect 0 mdev-rm --wait 60 41:00.4
 wrote 'busy for two tries' <<'END'
 0000:41:00.4 592 ok
 0000:41:00.4 0 EBUSY
@@ -346,7 +346,7 @@ expect 69 mdev-mk --start-auto
 says '0000:41:00.4: nvidia-592 at 0000:41:00.0: Input/output error'
 holds '0 592 0 0 0 0 0 0' 'the other'
 order 'io 0000:41:00.4'
-expect 0 mdev-mk --start-auto --wait 3
+expect 0 mdev-mk --start-auto --wait 60
 holds '592 592 0 0 0 0 0 0' 'at the second try'
 expect 0 mdev-rm --undefine --all -p 41:00.0
 expect 1 mdev-ls
