@@ -432,15 +432,12 @@ mkdir -p "$state"
 
 # Killed while a command runs: nobody begins another one beside it.
 fresh
-stand_in update-initramfs "[ -e '$dir/once' ] || { : >'$dir/once'; kill -KILL \$PPID; sleep 5; : >'$dir/ended'; }"
+stand_in update-initramfs "[ -e '$dir/once' ] || { : >'$dir/once'; kill -KILL \$PPID; until [ -e '$dir/go' ] || [ ! -d '$dir' ]; do sleep 0.1; done; }"
 set_up 137 vfio-setup apply --gpu 01:00.0
 set_up 75 vfio-setup undo
 says "or a command that one began"
-[ ! -e "$dir/ended" ] || fail "the command was not waited for"
-for _ in 1 2 3 4 5 6 7 8; do
-	[ -e "$dir/ended" ] || sleep 1
-done
-sleep 1
+: >"$dir/go"
+flock -w 60 "$state" true || fail "the command does not end"
 set_up 0 vfio-setup undo
 unchanged "undo after an apply that was killed in a command"
 rm "$dir/once"

@@ -8,6 +8,16 @@ here=$(dirname "$0")
 . "$here/fake-guests.sh"
 slow=${TEST_SLOW:-1}
 
+# in_time COMMAND...: until it succeeds
+in_time() {
+	n=0
+	until "$@"; do
+		n=$((n + 1))
+		[ $n -lt $((600 * slow)) ] || fail "$test_name: in vain: $*"
+		sleep 0.1
+	done
+}
+
 # stop_for BACKUP GUEST...: what the hook does.
 stop_for() {
 	backup=$1
@@ -125,17 +135,19 @@ must_be_down qemu/101
 fresh "qm that fails, does nothing, hangs; HA"
 for id in 101 102 103 104; do vm $id; done
 up qemu/101 qemu/102 qemu/103 qemu/104
-stop_for qemu/100 qemu/101 qemu/102 qemu/103 qemu/104
+stop_for qemu/100 qemu/101 qemu/102 qemu/104
 echo fail >"$FAKE/START-101"
 echo nothing >"$FAKE/START-102"
 echo hang >"$FAKE/START-103"
 echo late >"$FAKE/START-104"
 printf 'vm: 104\n\tstate started\n' >/etc/pve/ha/resources.cfg
-expect 75 vm-state-restore -t 3
+expect 75 vm-state-restore
 says "qemu/101 not started: qm start 101: exit code 255: start failed"
 says "qemu/102 not started: qm start 102 ended well, yet it does not run"
-says "qemu/103 not started: qm start 103 was given up after"
 says "qemu/104 started"
+stop_for qemu/100 qemu/103
+expect 75 vm-state-restore -t 3
+says "qemu/103 not started: qm start 103 was given up after"
 must_run qemu/104
 for id in 101 102 103; do must_be_journaled qemu/$id; rm "$FAKE/START-$id"; done
 expect 0 vm-state-restore
@@ -322,13 +334,14 @@ fresh "recovery while a job has vzdump's lock"
 vm 101
 up qemu/101
 stop_for qemu/100 qemu/101
-flock /run/vzdump.lock sleep 15 &
-sleep 0.5
-expect 75 vm-state-restore --recover
+exec 8>/run/vzdump.lock
+flock 8
+expect 75 vm-state-restore --recover 8>&-
 says "a backup job runs"
 must_be_down qemu/101
-expect 0 vm-state-restore --recover --no-lock
+expect 0 vm-state-restore --recover --no-lock 8>&-
 must_run qemu/101
+exec 8>&-
 
 fresh "boot"
 for id in 101 102 103; do vm $id; done
@@ -468,7 +481,8 @@ up qemu/101
 stop_for qemu/100 qemu/101
 cat >/mnt/slow <<END
 #!/bin/sh
-sleep $((2 * slow))
+: >$FAKE/starting
+until [ -e $FAKE/go ]; do sleep 0.1; done
 exec /usr/sbin/qm-real "\$@"
 END
 mv /usr/sbin/qm /usr/sbin/qm-real
@@ -476,9 +490,10 @@ cp /mnt/slow /usr/sbin/qm
 sed -i 's/^tool=.*/tool=qm/' /usr/sbin/qm-real
 chmod +x /usr/sbin/qm
 setsid sh -c 'echo $$ >"$FAKE/group"; vm-state-restore | cat' >"$FAKE/out" 2>&1 &
-sleep "$slow"
+in_time [ -e "$FAKE/starting" ]
 kill -9 "-$(cat "$FAKE/group")"
-sleep $((4 * slow))
+: >"$FAKE/go"
+in_time runs qemu/101
 mv /usr/sbin/qm-real /usr/sbin/qm
 sed -i "s/^tool=.*/tool=\${0##*\/}/" /usr/sbin/qm
 must_run qemu/101
@@ -504,16 +519,15 @@ sleep "$slow"
 must_be_down qemu/101
 kill -0 "$guard" || fail "the guardian is gone: $(cat "$FAKE/guard")"
 end_job
-sleep $((8 * slow))
-must_run qemu/101
+in_time runs qemu/101
 must_be_down qemu/100
-must_be_forgotten qemu/101
+in_time eval '! grep -q "^qemu/101	" "$journal"'
 kill -0 "$guard" || fail "the guardian did not wait for qemu/102: $(cat "$FAKE/guard")"
 down qemu/102
 n=0
 while kill -0 "$guard" 2>/dev/null; do
 	n=$((n + 1))
-	[ $n -lt $((30 * slow)) ] || fail "the guardian goes on"
+	[ $n -lt $((300 * slow)) ] || fail "the guardian goes on"
 	sleep 1
 done
 must_run qemu/102
