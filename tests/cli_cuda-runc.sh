@@ -46,7 +46,8 @@ for pid; do
 	resume) echo running >"$FAKE/cuda.$pid" ;;
 	esac
 done
-[ ! -e "$FAKE/slow-ckpt" ] || [ "$verb" != suspend ] || { : >"$FAKE/in-suspend"; sleep "$(cat "$FAKE/slow-ckpt")"; }
+: >"$FAKE/in-$verb"
+while [ -e "$FAKE/slow-$verb" ]; do sleep 0.05; done
 exit "${code-0}"
 CKPT
 chmod 755 "$dir/path/runc" "$dir/bin/cuda-ckpt"
@@ -203,7 +204,7 @@ refused() { # WORDS ENV...
 	word=$1
 	shift
 	rc=0
-	(cd "$dir/b" && timeout 20 env -i PVE_GPU_ROOT="$root" "$@" $runc --log "$dir/log.json" --log-format json list) \
+	(cd "$dir/b" && timeout 100 env -i PVE_GPU_ROOT="$root" "$@" $runc --log "$dir/log.json" --log-format json list) \
 		>"$dir/out" 2>"$dir/err" || rc=$?
 	[ "$rc" -eq 127 ] || fail "with $* it exited $rc"
 	grep -qF "$word" "$dir/err" || { fail "with $* it does not say: $word"; cat "$dir/err" >&2; }
@@ -477,7 +478,7 @@ grep -q '^cuda-runc: checkpoint of c1: failed with 1; ' "$dir/err" || fail "stde
 
 # --- stopped by a signal, or by the death of who called -------------------------
 wait_for() {
-	for _ in $(seq 200); do
+	for _ in $(seq 1200); do
 		[ ! -e "$1" ] || return 0
 		sleep 0.05
 	done
@@ -499,22 +500,21 @@ done
 for stage in suspend checkpoint; do
 	for signal in TERM INT KILL; do
 		fresh paused
-		echo 1 >"$fake/slow"
-		[ $stage = checkpoint ] || echo 1 >"$fake/slow-ckpt"
+		: >"$fake/slow"
+		: >"$fake/slow-$stage"
 		# shellcheck disable=SC2086 # several options
 		enter $shim checkpoint --image-path "$dir/image" c1 >/dev/null 2>&1 </dev/null &
 		pid=$!
 		wait_for "$fake/in-$stage"
-		sleep 0.1
 		kill -s $signal $pid
 		rc=0
 		wait $pid 2>/dev/null || rc=$?
 		[ "$rc" -ne 0 ] || fail "$signal in $stage: exit status 0"
-		for _ in $(seq 200); do
-			[ "$(cat "$fake/status" "$fake/cuda.4711" | tr '\n' ' ')" != 'paused running ' ] || break
+		# Whoever takes back for one that was killed has an end, too.
+		for _ in $(seq 1200); do
+			pgrep -f "$dir/bin/cuda-runc" >/dev/null || break
 			sleep 0.05
 		done
-		sleep 0.2
 		is cuda.4711 running "$signal in $stage"
 		is status paused "$signal in $stage"
 		is cuda.4712 running "$signal in $stage"
@@ -675,7 +675,7 @@ grep -q '^cuda-runc: restore of c1: cuda-ckpt resume' "$dir/err" || fail "restor
 # In the foreground the runtime lives as long as the container: stage 4 comes in between.
 suspended
 (
-	for _ in $(seq 200); do
+	for _ in $(seq 1200); do
 		[ "$(cat "$fake/cuda.4712")" != running ] || break
 		sleep 0.05
 	done
@@ -696,11 +696,11 @@ suspended
 # shellcheck disable=SC2086 # several options
 enter $shim restore --image-path "$dir/image" --bundle "$dir/b" c1 >/dev/null 2>&1 </dev/null &
 pid=$!
-for _ in $(seq 200); do
+for _ in $(seq 1200); do
 	[ "$(cat "$fake/cuda.4712")" != running ] || break
 	sleep 0.05
 done
-sleep 0.2
+while pgrep -f "$dir/bin/cuda-ckpt" >/dev/null; do sleep 0.05; done
 kill $pid
 rc=0
 wait $pid || rc=$?

@@ -30,7 +30,8 @@ checkpoint)
 	[ -z "${CRIU_CONFIG_FILE-}" ] || cat "$CRIU_CONFIG_FILE" >"$FAKE/criu.conf"
 	cp -r "$IMAGE" "$FAKE/image-seen" 2>/dev/null || :
 	[ ! -e "$FAKE/dumps" ] || echo dumped >"$IMAGE/dump" || exit 1
-	[ ! -e "$FAKE/slow" ] || { : >"$FAKE/in-$verb"; sleep "$(cat "$FAKE/slow")"; }
+	: >"$FAKE/in-$verb"
+	while [ -e "$FAKE/slow" ]; do sleep 0.05; done
 	case " $* " in
 	*' --leave-running '*) ;;
 	*) echo none >"$FAKE/status" ;;
@@ -40,12 +41,11 @@ restore)
 	[ -z "${CRIU_CONFIG_FILE-}" ] || cat "$CRIU_CONFIG_FILE" >"$FAKE/criu.conf"
 	stdio=$(readlink "/proc/$$/fd/0" "/proc/$$/fd/1" "/proc/$$/fd/2")
 	echo "$stdio" >"$FAKE/stdio"
+	trap 'echo TERM >"$FAKE/got"; exit 143' TERM
 	echo running >"$FAKE/status"
 	case " $* " in
 	*' --detach '* | *' -d '*) ;;
-	*)	: >"$FAKE/in-restore"
-		trap 'echo TERM >"$FAKE/got"; exit 143' TERM
-		while [ ! -e "$FAKE/stop" ] && [ "$(cat "$FAKE/status")" = running ]; do sleep 0.05; done
+	*)	while [ ! -e "$FAKE/stop" ] && [ "$(cat "$FAKE/status")" = running ]; do sleep 0.05; done
 		exit 7 ;;
 	esac
 	;;
