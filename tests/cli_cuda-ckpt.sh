@@ -100,16 +100,13 @@ grep -q '^-	driver	fail	libcuda.so.1 is not there$' "$dir/out" || fail "check wi
 LD_LIBRARY_PATH=$dir/lib${PATH_BEFORE:+:$PATH_BEFORE}
 export LD_LIBRARY_PATH
 
-# soon TEXT COMMAND...: within 20 seconds the command's output is the text
+# soon TEXT COMMAND...: within a minute the command's output is the text
 soon() {
 	want=$1
 	shift
-	for i in 1 2 3 4 5 6 7 8 9 10; do
-		for _ in $(seq $((10 * slow))); do
-			[ "$("$@" 2>/dev/null)" != "$want" ] || return 0
-			sleep 0.1
-		done
-		sleep "0.$i"
+	for _ in $(seq $((600 * slow))); do
+		[ "$("$@" 2>/dev/null)" != "$want" ] || return 0
+		sleep 0.1
 	done
 	return 1
 }
@@ -126,6 +123,12 @@ await() {
 }
 # shellcheck disable=SC2317 # by soon
 under_way() { grep -c " $1 $2 begin" "$FAKE_CUDA_DIR/log"; }
+# held OP PID: this call takes place when let_go says so
+held() {
+	: >"$FAKE_CUDA_DIR/hold"
+	fault "$1 $2 held"
+}
+let_go() { rm "$FAKE_CUDA_DIR/hold"; }
 # begun OP PID: the driver is at it; the log was emptied before
 begun() { soon 1 under_way "$1" "$2" || fail "no $1 of $2 begins"; }
 # The pid of a job that counts by now in $pid.
@@ -241,11 +244,11 @@ expect 1 cuda-ckpt check -r "$one"
 grep -q "^$one	stopped	fail	" "$dir/out" || fail "check does not tell of a stop"
 kill -CONT "$one"
 untouched "a stopped process"
-(sh -c 'exit 0' & exec sleep 30) & keeper=$!
+(sh -c 'exit 0' & echo $! >"$dir/zombie"; exec sleep 1000) & keeper=$!
 jobs="$jobs $keeper"
-sleep 0.3
-zombie=$(ps -o pid= --ppid "$keeper" 2>/dev/null | tr -d ' ' | head -n 1 || :)
-if [ -n "$zombie" ]; then
+soon sleep cat "/proc/$keeper/comm" || fail "no parent that does not wait"
+zombie=$(cat "$dir/zombie")
+if soon Z process_state "$zombie"; then
 	expect 66 cuda-ckpt suspend "$zombie"; says 'has ended; its parent'
 fi
 # A user who may not look into its folder cannot run the program: it is copied. What is
@@ -269,10 +272,10 @@ else
 fi
 
 # --- the library alone is no CUDA: refused by name, left out of a selection ---
-LD_PRELOAD=$dir/lib/libcuda.so.1 sleep 60 &
+LD_PRELOAD=$dir/lib/libcuda.so.1 sleep 1000 &
 idle=$!
 jobs="$jobs $idle"
-sleep 0.3
+soon libcuda grep -om 1 libcuda "/proc/$idle/maps" || fail "libcuda is not loaded into sleep"
 if grep -q libcuda "/proc/$idle/maps" && ! cuda-ckpt state "$idle" >/dev/null 2>&1; then
 	expect 69 cuda-ckpt suspend "$idle"; says 'but does not use CUDA'
 fi
@@ -473,23 +476,25 @@ echo 1 >"$dir/root/sys/fs/cgroup/a/cgroup.freeze"
 expect 75 cuda-ckpt -R "$dir/root" suspend --cgroup /a; says 'echo 0 > /sys/fs/cgroup/a/cgroup.freeze'
 
 # --- one at a time ---
-fault "lock $one sleep-$((2500 * slow))"
+held lock "$one"
 : >"$FAKE_CUDA_DIR/log"
 cuda-ckpt -q suspend "$one" & first=$!
 begun lock "$one"
 expect 75 cuda-ckpt suspend "$one"; says 'another cuda-ckpt is at work on it'
+let_go
 wait "$first" || fail "the first of two runs failed"
 fault
 expect 0 cuda-ckpt resume "$one"
 
 # --- signals take back, and so does a death ---
 for signal in INT TERM HUP; do
-	fault "checkpoint $two sleep-$((1000 * slow))"
+	held checkpoint "$two"
 	: >"$FAKE_CUDA_DIR/log"
 	# A shell starts what is in the background with SIGINT ignored.
 	sh -c 'trap - INT; exec "$@"' sh cuda-ckpt suspend "$one" "$two" 2>"$dir/err" & run=$!
 	begun checkpoint "$two"
 	kill -s "$signal" "$run"
+	let_go
 	rc=0
 	wait "$run" || rc=$?
 	[ "$rc" -eq 75 ] || fail "SIG$signal: exit $rc, not 75"
@@ -497,23 +502,25 @@ for signal in INT TERM HUP; do
 	is running "$one" "$two"
 done
 for at in lock checkpoint; do
-	fault "$at $two sleep-$((1000 * slow))"
+	held "$at" "$two"
 	: >"$FAKE_CUDA_DIR/log"
 	cuda-ckpt -q suspend "$one" "$two" & run=$!
 	begun "$at" "$two"
 	kill -KILL "$run"
 	wait "$run" 2>/dev/null || :
+	let_go
 	await running "$one" "$two"
 done
 for at in restore unlock; do
 	fault
 	expect 0 cuda-ckpt -q suspend "$one" "$two"
-	fault "$at $two sleep-$((1000 * slow))"
+	held "$at" "$two"
 	: >"$FAKE_CUDA_DIR/log"
 	cuda-ckpt -q resume "$one" "$two" & run=$!
 	begun "$at" "$two"
 	kill -KILL "$run"
 	wait "$run" 2>/dev/null || :
+	let_go
 	await running "$one" "$two"
 done
 fault
@@ -564,11 +571,15 @@ overlap=$(awk '$3 ~ /^(lock|checkpoint|restore|unlock)$/ {
 sh -c 'while [ ! -e "$3" ]; do sleep 0.05; done; "$1" -m 1 -t 20 "$2" & wait' \
 	sh "$dir/lib/cudajob" "$dir/t3" "$dir/go" >/dev/null 2>&1 & late=$!
 jobs="$jobs $late"
-fault "lock $one sleep-$((3000 * slow))"
+held lock "$one"
 : >"$FAKE_CUDA_DIR/log"
-cuda-ckpt -q -t $((10000 * slow)) suspend --tree "$one" "$late" 2>"$dir/err" & run=$!
+cuda-ckpt -q -t 100000 suspend --tree "$one" "$late" 2>"$dir/err" & run=$!
 begun lock "$one"
 : >"$dir/go"
+# shellcheck disable=SC2317 # by soon
+late_ones() { cuda-ckpt state --tree -r "$late" | grep -c running; }
+soon 1 late_ones || fail "nobody begins to use CUDA meanwhile"
+let_go
 rc=0
 wait "$run" || rc=$?
 [ "$rc" -eq 75 ] || fail "a newcomer: exit $rc, not 75"
@@ -660,8 +671,8 @@ fi
 rm -f "$FAKE_CUDA_DIR/copy-ms"
 fault "lock $one hang"
 before=$(date +%s)
-out=$(timeout $((20 * slow)) cuda-ckpt -t 500 suspend "$one" "$two" 2>&1) && fail "a call that hangs: exit 0"
-[ $(($(date +%s) - before)) -lt $((10 * slow)) ] || fail "waited for a call that hangs: $out"
+out=$(timeout $((100 * slow)) cuda-ckpt -t 500 suspend "$one" "$two" 2>&1) && fail "a call that hangs: exit 0"
+[ $(($(date +%s) - before)) -lt $((50 * slow)) ] || fail "waited for a call that hangs: $out"
 case $out in
 *'the driver does not answer'*) ;;
 *) fail "a call that hangs: $out" ;;
