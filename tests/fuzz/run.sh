@@ -75,7 +75,7 @@ run_one() { # NAME
 	mkdir -p "$work/tmp.$1" "$build/found/$1"
 	rm -f "$build/$1"-*
 	set -- "$1" -max_total_time="$seconds" "-seed=$seed" -max_len=4096 \
-		-timeout=20 -rss_limit_mb=2048 -print_final_stats=1 -close_fd_mask=3 \
+		-timeout=100 -rss_limit_mb=2048 -print_final_stats=1 -close_fd_mask=3 \
 		"-artifact_prefix=$build/$1-" "$build/found/$1" "$here/corpus/$1"
 	[ ! -e "$here/$1.dict" ] || set -- "$@" "-dict=$here/$1.dict"
 	name=$1

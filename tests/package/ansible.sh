@@ -98,4 +98,4 @@ changed 1
 play
 changed 0
 END
-timeout -k 10 600 "$here/root.sh" run "$tmp/root" sh /inside </dev/null
+timeout -k 10 1800 "$here/root.sh" run "$tmp/root" sh /inside </dev/null

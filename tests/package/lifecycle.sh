@@ -53,7 +53,7 @@ if [ -e /etc/pve ] || command -v pveversion >/dev/null; then
 	echo "lifecycle.sh: not on a Proxmox VE host" >&2
 	exit 69
 fi
-apt-get -q update >/dev/null 2>&1
+ok "lists of packages" pkg update
 # Without it enable says that there is no Proxmox VE here.
 mkdir /etc/pve
 
@@ -175,7 +175,7 @@ mkdir -p /run
 	exec sleep 1000
 ) 9>/run/vzdump.lock &
 holder=$!
-sleep 1
+ok "a job has its lock" timeout 60 sh -c 'while flock -n /run/vzdump.lock true; do sleep 0.1; done'
 ok "purge during a job" pkg purge pve-gpu-utils
 ok "during a job: says so" said 'a backup job is running'
 ok "during a job: the stub stays" test -x $stub
@@ -265,7 +265,7 @@ ok "nothing of ours in /run" not test -e /run/pve-gpu-utils
 
 # --- what vfio-setup has applied: on a sample host, then carried over into this root
 hosts=$(cd "$(dirname "$0")/../fixtures/hosts" && pwd)
-pkg install --no-install-recommends kmod perl-base
+ok "kmod and perl are there" pkg install --no-install-recommends kmod perl-base
 apply_here() {
 	install_again
 	rm -rf /tmp/host /tmp/host.*
@@ -327,7 +327,7 @@ ok "the guardian outlives an upgrade" kill -0 "$guardian"
 pkg purge pve-gpu-utils
 ok "the guardian outlives a purge" kill -0 "$guardian"
 kill "$worker"
-ok "the guardian ends after its job" timeout 60 sh -c "while kill -0 $guardian 2>/dev/null; do sleep 1; done"
+ok "the guardian ends after its job" timeout 300 sh -c "while kill -0 $guardian 2>/dev/null; do sleep 1; done"
 wait "$guardian" 2>/dev/null
 ok "the guardian leaves nothing behind" not test -e $state
 

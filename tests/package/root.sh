@@ -17,7 +17,7 @@ make)
 		include=$include${include:+,}$package
 	done
 	# shellcheck disable=SC2086 # none or one word
-	exec mmdebstrap --quiet --variant=minbase ${include:+"--include=$include"} "$suite" "$dir" $mirror
+	exec mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Retries "8"' ${include:+"--include=$include"} "$suite" "$dir" $mirror
 	;;
 run)
 	dir=$2

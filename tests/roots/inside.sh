@@ -211,7 +211,7 @@ rm -f /run/began
 vfio-setup apply --gpu 01:00.0 --early --cmdline iommu=pt >$out 2>&1 &
 pid=$!
 ticks=0
-while [ ! -e /run/began ] && [ $ticks -lt 100 ]; do sleep 0.1; ticks=$((ticks + 1)); done
+while [ ! -e /run/began ] && [ $ticks -lt 1200 ]; do sleep 0.1; ticks=$((ticks + 1)); done
 kill -KILL $pid
 wait $pid 2>/dev/null
 rm -f /run/slow

@@ -41,7 +41,7 @@ if [ ! -e "$tar" ]; then
 	# shellcheck disable=SC2016 # apt's own variable
 	mirror=$(apt-get indextargets --format '$(REPO_URI)' 'ORIGIN: Debian' 'LABEL: Debian' | head -n 1)
 	# shellcheck disable=SC2086 # none or one word
-	mmdebstrap -q --variant=minbase --format=tar --include="$packages" "$suite" "$tar.part" $mirror \
+	mmdebstrap -q --variant=minbase --format=tar --aptopt='Acquire::Retries "8"' --include="$packages" "$suite" "$tar.part" $mirror \
 		</dev/null || skip "mmdebstrap could not fetch Debian $suite"
 	mv "$tar.part" "$tar"
 fi
@@ -75,7 +75,7 @@ loop=/dev/loop$number
 
 mkdir "$tmp/root"
 # shellcheck disable=SC2016 # expanded by the inner shell
-timeout -k 10 900 unshare --mount --pid --fork --kill-child --propagation private sh -ec '
+timeout -k 10 2700 unshare --mount --pid --fork --kill-child --propagation private sh -ec '
 	mount -t ext4 "$2" "$1"
 	mount -t proc proc "$1/proc"
 	mount --rbind /dev "$1/dev"
