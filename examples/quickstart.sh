@@ -81,7 +81,7 @@ do_step() {
 	step=
 }
 apt_get() {
-	DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 "$@"
+	DEBIAN_FRONTEND=noninteractive apt-get -q -y -o Dpkg::Use-Pty=0 -o Acquire::Retries=8 -o DPkg::Lock::Timeout=600 "$@"
 }
 build_needs() {
 	apt_get update

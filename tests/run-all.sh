@@ -230,9 +230,10 @@ need() {
 	done
 	[ -n "$missing" ] || return 0
 	# shellcheck disable=SC2086 # a list of packages
-	prepare "install$(printf %s "$missing" | cut -c1-60)" 900 sh -c '
-		[ -e '"$work"'/updated ] || apt-get -q update && : >'"$work"'/updated
-		exec apt-get -q -y -o Dpkg::Use-Pty=0 --no-install-recommends install "$@"' sh $missing
+	prepare "install$(printf %s "$missing" | cut -c1-60)" 1800 sh -c '
+		apt="apt-get -q -y -o Dpkg::Use-Pty=0 -o Acquire::Retries=8 -o DPkg::Lock::Timeout=600"
+		[ -e '"$work"'/updated ] || $apt update && : >'"$work"'/updated
+		exec $apt --no-install-recommends install "$@"' sh $missing
 }
 build_needs="build-essential debhelper autoconf automake pkgconf check kmod libinih-dev libjansson-dev
 	libkmod-dev libpci-dev libsmartcols-dev procps"
@@ -246,7 +247,7 @@ build_tree() {
 	name=$1
 	shift
 	mkdir -p "$work/$name"
-	check "build $name" 600 sh -ec '
+	check "build $name" 1800 sh -ec '
 		cd "$1"
 		shift
 		"$@"
@@ -265,7 +266,7 @@ make_source() {
 	[ ! -e "$work/source/configure" ] || return 0
 	# shellcheck disable=SC2086 # a list of packages
 	need $build_needs || return 1
-	prepare "autoreconf" 300 sh -ec '"$1/tests/copy-tree.sh" "$2" && cd "$2" && autoreconf -fi' sh "$top" "$work/source"
+	prepare "autoreconf" 900 sh -ec '"$1/tests/copy-tree.sh" "$2" && cd "$2" && autoreconf -fi' sh "$top" "$work/source"
 }
 build_plain() {
 	[ ! -e "$work/plain" ] || {
@@ -294,7 +295,7 @@ make_check() {
 		skipped "$1: no $2* in this tree"
 		return
 	}
-	each=240 limit=1500
+	each=900 limit=5400
 	[ -z "$long" ] || each=3600 limit=14400
 	(cd "$work/$1" && timeout -k 10 "$limit" make -k -j"$jobs" check TESTS="$tests" LOG_COMPILER=timeout \
 		LOG_FLAGS="-k 5 $each") >"$logs/make-check-$1.log" 2>&1 </dev/null
@@ -371,12 +372,12 @@ rung_static() {
 	# variables with files that they read, which shellcheck does not see.
 	grep -v '^./tests/' "$work/scripts" >"$work/shipped"
 	grep '^./tests/' "$work/scripts" >"$work/tests"
-	check "shellcheck: $(wc -l <"$work/shipped") scripts" 300 xargs -a "$work/shipped" shellcheck
-	check "shellcheck: $(wc -l <"$work/tests") scripts of the tests" 300 \
+	check "shellcheck: $(wc -l <"$work/shipped") scripts" 900 xargs -a "$work/shipped" shellcheck
+	check "shellcheck: $(wc -l <"$work/tests") scripts of the tests" 900 \
 		xargs -a "$work/tests" shellcheck -S warning -e SC1090,SC1091,SC2034,SC2154
-	check "checkbashisms: $(wc -l <"$work/sh-scripts") scripts" 300 xargs -a "$work/sh-scripts" checkbashisms -f
+	check "checkbashisms: $(wc -l <"$work/sh-scripts") scripts" 900 xargs -a "$work/sh-scripts" checkbashisms -f
 	# A page that only leads to another one (.so) has nothing to lint.
-	check "mandoc -Tlint: all pages" 120 sh -ec 'grep -L "^\.so " man/*.[1-8] | xargs mandoc -Tlint -Wwarning
+	check "mandoc -Tlint: all pages" 900 sh -ec 'grep -L "^\.so " man/*.[1-8] | xargs mandoc -Tlint -Wwarning
 		for page in $(sed -n "s/^\.so //p" man/*.[1-8]); do
 			[ -e "man/${page#*/}" ]
 		done'
@@ -384,7 +385,7 @@ rung_static() {
 		--inline-suppr --suppress=missingIncludeSystem --suppress=normalCheckLevelMaxBranches \
 		--error-exitcode=1 -Ilib -D_GNU_SOURCE lib utils
 	# gcc 14 does not see that cleanup attributes close descriptors, nor that strsep() may clear one.
-	check "gcc -fanalyzer" 1200 sh -ec 'mkdir ../analyzer && cd ../analyzer &&
+	check "gcc -fanalyzer" 1800 sh -ec 'mkdir ../analyzer && cd ../analyzer &&
 		../source/configure -q \
 			CFLAGS="-O1 -fanalyzer -Werror -Wno-analyzer-fd-leak -Wno-analyzer-deref-before-check" && make -s -k -j'"$jobs"
 	check "clang-tidy" 900 sh -ec 'find lib utils -name "*.c" | xargs -P "$1" -n 8 sh -c '\''
@@ -397,12 +398,12 @@ installed_tree() {
 	[ ! -e "$work/installed" ] || return 0
 	set -- "$work/package/$here"/pve-gpu-utils_*.deb
 	if [ -e "$1" ]; then
-		prepare "unpack the package" 60 dpkg-deb -x "$1" "$work/installed"
+		prepare "unpack the package" 600 dpkg-deb -x "$1" "$work/installed"
 		return
 	fi
 	make_source || return 1
 	mkdir -p "$work/paths"
-	prepare "build and install" 600 sh -ec '
+	prepare "build and install" 1800 sh -ec '
 		cd "$1/paths"
 		../source/configure -q --prefix=/usr --sysconfdir=/etc --localstatedir=/var \
 			--libexecdir=/usr/libexec CFLAGS="-O2 -g"
@@ -432,9 +433,9 @@ rung_sim() {
 	PVE_SIM_DESTDIR=$work/installed
 	PVE_SIM_BUILD=$work/sim-build
 	export PVE_SIM_DESTDIR PVE_SIM_BUILD
-	prepare "build of the simulated programs" 120 "$work/source/tests/pve-sim/sim" build "$PVE_SIM_BUILD" || return
+	prepare "build of the simulated programs" 900 "$work/source/tests/pve-sim/sim" build "$PVE_SIM_BUILD" || return
 	# With --long every step of the nights is one at which something is killed.
-	limit=900
+	limit=2700
 	[ -z "$long" ] || limit=7200
 	mkdir "$work/sim-taken"
 	side_by_side sim_scripts 1 2
@@ -468,7 +469,7 @@ roots() { # SUITE
 		installed_tree || return
 		set -- "$work/installed"
 	fi
-	check "roots $suite" 900 "$work/source/tests/roots/run.sh" "$suite" "$1"
+	check "roots $suite" 3600 "$work/source/tests/roots/run.sh" "$suite" "$1"
 }
 rung_roots() {
 	# shellcheck disable=SC2086 # a list of packages
@@ -477,7 +478,7 @@ rung_roots() {
 	[ -e "$work/package/$here" ] || installed_tree || return
 	side_by_side roots "$here" "$other"
 	build_plain || return
-	check "mdevctl beside mdev-ls, mdev-mk, mdev-rm" 900 env "PATH=$work/plain/utils:$PATH" \
+	check "mdevctl beside mdev-ls, mdev-mk, mdev-rm" 1800 env "PATH=$work/plain/utils:$PATH" \
 		"$work/source/tests/roots/mdevctl.sh"
 }
 
@@ -492,15 +493,15 @@ rung_lab() {
 		LAB_DEB=$1
 		export LAB_DEB
 	}
-	limit=2700
-	[ -z "$long" ] || limit=9000
+	limit=7200
+	[ -z "$long" ] || limit=14400
 	check lab $limit "$work/source/tests/lab/run.sh"
 }
 
 rung_fuzz() {
 	need clang || return
 	need "libclang-rt-$(clang -dumpversion | cut -d. -f1)-dev" && make_source || return
-	limit=900
+	limit=2700
 	[ -z "$long" ] || limit=9000
 	each_script "$limit" fuzz "$work/source"/tests/fuzz/*.sh
 }
@@ -516,11 +517,11 @@ rung_bench() {
 			skipped "bench $bench: not in this tree"
 			continue
 		}
-		check "bench $bench" 1200 "$work/source/tests/bench/$bench"
+		check "bench $bench" 2700 "$work/source/tests/bench/$bench"
 		sed 's/^/     | /' "$(log_name "bench $bench")"
 	done
 	lab_needs || return
-	check "bench rescan" 900 "$work/source/tests/bench/rescan"
+	check "bench rescan" 2700 "$work/source/tests/bench/rescan"
 	grep -E 'write|own work' "$(log_name "bench rescan")" | sed 's/^/     | /'
 }
 
@@ -538,22 +539,22 @@ build_here() {
 	# Of this release the rungs unit and cli tell; a build with tests is the other one's.
 	options=
 	[ -n "$gates" ] || options=nocheck
-	check "build on $here" 1500 env DEB_BUILD_OPTIONS=$options "$work/source/tests/package/build.sh" "$pkg/$here" || return
+	check "build on $here" 3600 env DEB_BUILD_OPTIONS=$options "$work/source/tests/package/build.sh" "$pkg/$here" || return
 	: >"$work/built-here"
-	check "lintian on $here" 300 "$work/source/tests/package/lint.sh" "$pkg/$here"
-	check "hardening and links on $here" 300 "$work/source/tests/package/binaries.sh" "$pkg/$here"
+	check "lintian on $here" 900 "$work/source/tests/package/lint.sh" "$pkg/$here"
+	check "hardening and links on $here" 900 "$work/source/tests/package/binaries.sh" "$pkg/$here"
 	[ -z "$gates" ] ||
-		check "built twice on $here" 600 "$work/source/tests/package/reproducible.sh" "$pkg/$here"
+		check "built twice on $here" 1800 "$work/source/tests/package/reproducible.sh" "$pkg/$here"
 }
 build_other() {
 	built=$pkg/root-$other/build
-	prepare "root of $other" 600 "$root" make "$other" "$pkg/root-$other" lintian devscripts blhc || return
+	prepare "root of $other" 1800 "$root" make "$other" "$pkg/root-$other" lintian devscripts blhc || return
 	mkdir -p "$built" && cp -a "$pkg/$other" "$work/source/tests/package" "$built/"
-	check "build on $other" 1500 "$root" run "$pkg/root-$other" "/build/package/build.sh" "/build/$other" && {
-		check "lintian on $other" 300 "$root" run "$pkg/root-$other" /build/package/lint.sh "/build/$other"
-		check "hardening and links on $other" 300 "$root" run "$pkg/root-$other" /build/package/binaries.sh "/build/$other"
+	check "build on $other" 3600 "$root" run "$pkg/root-$other" "/build/package/build.sh" "/build/$other" && {
+		check "lintian on $other" 900 "$root" run "$pkg/root-$other" /build/package/lint.sh "/build/$other"
+		check "hardening and links on $other" 900 "$root" run "$pkg/root-$other" /build/package/binaries.sh "/build/$other"
 		[ -z "$gates" ] ||
-			check "built twice on $other" 600 "$root" run "$pkg/root-$other" /build/package/reproducible.sh "/build/$other"
+			check "built twice on $other" 1800 "$root" run "$pkg/root-$other" /build/package/reproducible.sh "/build/$other"
 		find "$built/$other" -maxdepth 1 -type f -exec cp -a {} "$pkg/$other/" \;
 	}
 	rm -rf --one-file-system "$pkg/root-$other"
@@ -568,12 +569,12 @@ lifecycle() { # SUITE
 		skipped "install, remove and purge on $1: there is no package"
 		return
 	}
-	prepare "second root of $1" 600 "$root" make "$1" "$pkg/plain-$1" || return
+	prepare "second root of $1" 1800 "$root" make "$1" "$pkg/plain-$1" || return
 	mkdir -p "$pkg/plain-$1/build"
 	suite=$1
 	shift
 	cp -a "$@" "$work/source/tests" "$work/source/debian" "$pkg/plain-$suite/build/"
-	check "install, remove and purge on $suite" 900 "$root" run "$pkg/plain-$suite" /build/tests/package/lifecycle.sh /build
+	check "install, remove and purge on $suite" 2700 "$root" run "$pkg/plain-$suite" /build/tests/package/lifecycle.sh /build
 	rm -rf --one-file-system "$pkg/plain-$suite"
 }
 
@@ -586,12 +587,12 @@ rung_package() {
 	pkg=$work/package
 	root=$work/source/tests/package/root.sh
 	mkdir "$pkg"
-	prepare "make dist" 300 sh -ec 'cp -a "$1" "$2/dist" && cd "$2/dist" && ./configure -q && make -s dist &&
+	prepare "make dist" 900 sh -ec 'cp -a "$1" "$2/dist" && cd "$2/dist" && ./configure -q && make -s dist &&
 		mkdir "$2/$3" && mv pve-gpu-utils-*.tar.xz "$2/$3/"' sh "$work/source" "$pkg" "$here" || return
 	# The whole of make check runs in three other places.
 	set --
 	[ -n "$long" ] || set -- TESTS="$(tests_of "$pkg/dist" tests/check_)"
-	check "distcheck" 900 make -s -j"$jobs" -C "$pkg/dist" "$@" distcheck
+	check "distcheck" 2700 make -s -j"$jobs" -C "$pkg/dist" "$@" distcheck
 	(cd "$pkg/$here" && for f in pve-gpu-utils-*.tar.xz; do
 		mv "$f" "$(printf %s "$f" | sed 's/^pve-gpu-utils-/pve-gpu-utils_/; s/\.tar/.orig.tar/')"
 	done && cp -a "$work/source/debian" . && cp -a . "$pkg/$other")
@@ -603,7 +604,7 @@ rung_package() {
 	need piuparts || return
 	set -- "$pkg/trixie"/pve-gpu-utils_*.deb
 	if [ -e "$1" ]; then
-		check "the Ansible role on trixie" 900 "$work/source/tests/package/ansible.sh" trixie "$1"
+		check "the Ansible role on trixie" 2700 "$work/source/tests/package/ansible.sh" trixie "$1"
 	else
 		skipped "the Ansible role on trixie: there is no package"
 	fi
@@ -614,13 +615,13 @@ rung_package() {
 			continue
 		}
 		# piuparts of Debian 12 takes a lock file of Debian 13's debconf for a left-over.
-		check "piuparts on $suite" 1200 sh -ec 'suite=$1 && shift && exec piuparts -d "$suite" -I "^/var/cache/debconf/tmp.ci" "$@"' \
+		check "piuparts on $suite" 2700 sh -ec 'suite=$1 && shift && exec piuparts -d "$suite" -I "^/var/cache/debconf/tmp.ci" "$@"' \
 			sh "$suite" "$pkg/$suite"/pve-gpu-utils_*.deb "$pkg/$suite"/cuda-ckpt_*.deb
-		prepare "root of $suite for autopkgtest" 600 "$root" make "$suite" "$pkg/test-$suite" \
+		prepare "root of $suite for autopkgtest" 1800 "$root" make "$suite" "$pkg/test-$suite" \
 			apt-utils autopkgtest dpkg-dev || continue
 		mkdir "$pkg/test-$suite/build"
 		find "$pkg/$suite" -maxdepth 1 -type f -exec cp -a {} "$pkg/test-$suite/build/" \;
-		check "autopkgtest on $suite" 2700 "$root" run "$pkg/test-$suite" sh -c '
+		check "autopkgtest on $suite" 5400 "$root" run "$pkg/test-$suite" sh -c '
 			exec autopkgtest -U /build/*.changes -- null'
 		awk '/^autopkgtest \[/ { on = /@@@@.* summary/; next } on { print "     | " $0 }' \
 			"$(log_name "autopkgtest on $suite")"

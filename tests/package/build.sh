@@ -10,9 +10,10 @@ orig=$(ls ./*.orig.tar.xz)
 tar -xf "$orig"
 tree=$(basename "$orig" .orig.tar.xz | tr _ -)
 cp -a debian "$tree/"
-apt-get -q update
-apt-get -q -y -o Dpkg::Use-Pty=0 --no-install-recommends install build-essential
-apt-get -q -y -o Dpkg::Use-Pty=0 --no-install-recommends build-dep "./$tree"
+apt="apt-get -q -y -o Dpkg::Use-Pty=0 -o Acquire::Retries=8 -o DPkg::Lock::Timeout=600"
+$apt update
+$apt --no-install-recommends install build-essential
+$apt --no-install-recommends build-dep "./$tree"
 cd "$tree"
 rc=0
 DEB_BUILD_OPTIONS="parallel=$(nproc) ${DEB_BUILD_OPTIONS-}" dpkg-buildpackage -us -uc >../build.log 2>&1 || rc=$?
