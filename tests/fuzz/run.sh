@@ -25,7 +25,10 @@ seconds=5 seed=1
 seconds=${FUZZ_SECONDS:-$seconds}
 seed=${FUZZ_SEED:-$seed}
 
-work=$(mktemp -d /dev/shm/fuzz.XXXXXX 2>/dev/null || mktemp -d)
+# In memory, where there is enough of it: in a container it may be 64 MiB.
+base=${TMPDIR:-/tmp}
+[ "$(df -Pk /dev/shm 2>/dev/null | awk 'END { print $4 + 0 }')" -lt 1000000 ] || base=/dev/shm
+work=$(mktemp -d "$base/fuzz.XXXXXX")
 trap 'rm -rf --one-file-system "$work"' EXIT
 trap 'exit 130' INT TERM HUP
 build=${FUZZ_BUILD:-$work/build}

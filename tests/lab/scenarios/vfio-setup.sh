@@ -70,6 +70,7 @@ machine() {
 		check "the word is active" grep -qw "$word" /proc/cmdline
 		check "$given is on vfio-pci" within 20 driver_is $given vfio-pci
 		check "$twin is on bochs" within 20 driver_is $twin bochs-drm
+		journalctl --sync
 		journalctl -k -b -q --no-pager -o short-monotonic | grep -F -e $given -e $twin >/run/kernel || :
 		grep -E 'probing driver|bound device' /run/kernel >/run/bound || :
 		show /run/bound
