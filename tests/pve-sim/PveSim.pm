@@ -311,10 +311,14 @@ sub vm_state {
 	return $state eq 'gone' ? 'running' : $state;
 }
 
+# Done when it returns, as QMP's cont (USR2) and stop (HUP) are.
 sub vm_signal {
 	my ($id, $sig) = @_;
 	my $pid = vm_pid($id) or return 0;
-	return kill($sig, $pid);
+	kill($sig, $pid) or return 0;
+	my $want = $sig eq 'USR2' ? qr/^running$/ : qr/^(?:paused|prelaunch|shutdown)$/;
+	wait_gone(3600, sub { vm_state($id) =~ $want || !vm_pid($id) });
+	return 1;
 }
 
 sub ct_running {

@@ -68,10 +68,12 @@ static void put(const char *path, const char *text)
 
 static void put_state(const char *text)
 {
-	char path[128];
+	char path[128], new[132];
 
 	snprintf(path, sizeof(path), SIM "/state/%s", id);
-	put(path, text);
+	snprintf(new, sizeof(new), "%s.new", path);
+	put(new, text);
+	rename(new, path);
 }
 
 /* The value of KEY in a file of "key = value" lines. */
@@ -189,8 +191,8 @@ static const char *live(bool paused)
 			if (is_ct || !backup_holds())
 				return "powered off";
 			/* QEMU stays for its backup job, the guest is down */
-			event("down", "powered off, QEMU kept by the backup");
 			put_state("shutdown\n");
+			event("down", "powered off, QEMU kept by the backup");
 			paused = true;
 			started = false;
 			continue;
@@ -203,18 +205,18 @@ static const char *live(bool paused)
 			wait = &t;
 			break;
 		case SIGUSR2:
+			put_state("running\n");
 			if (paused)
 				event(started ? "resumed" : "up", "");
 			paused = false;
 			started = true;
-			put_state("running\n");
 			break;
 		case SIGHUP:
 			if (is_ct || paused)
 				continue;
 			paused = true;
-			event("paused", "");
 			put_state("paused\n");
+			event("paused", "");
 			break;
 		case SIGTERM:
 		case SIGINT:
