@@ -11,7 +11,6 @@ cd "${TEST_SRC:-$(dirname "$0")}"
 sim_begin
 sim_suite
 
-during='when "backup-begin qemu/100"'
 lib=/var/lib/pve-gpu-utils
 state_is() { is "$(sed -n "s,^$1 ,,p" "$H/after")" "$2"; }
 went_well()
@@ -50,14 +49,14 @@ disk_full_later()
 disk_full_meanwhile()
 {
 	fault_host two-vms "$1"
-	fault_sh "$during \"simctl fault 'enospc $lib'\"; "'when "job-end -" "sleep 1; simctl fault -"; simctl night'
+	fault_sh "during \"simctl fault 'enospc $lib'\"; "'when "job-end -" "sleep 1; simctl fault -"; simctl night'
 	went_well
 	check 'the guest was down and is back' told 'qemu/101 started'
 }
 no_quorum_meanwhile()
 {
 	fault_host two-vms "$1"
-	fault_sh "$during"' "simctl fault no-quorum"; when "job-end -" "sleep 3; simctl fault -"; simctl night'
+	fault_sh 'during "simctl fault no-quorum"; when "job-end -" "sleep 3; simctl fault -"; simctl night'
 	check 'the guest was down' event 'down qemu/101'
 	check 'why it does not start is said' told 'qemu/101 not started: .*cluster not ready - no quorum'
 	check 'then it is started' told 'qemu/101 started'
@@ -89,8 +88,8 @@ two_jobs()
 # The first one dies while the second waits for its lock.
 two_jobs_one_dies()
 {
-	fault_host two-vms "${1:+$1;}/^== qemu.100/s/backup=20/backup=240/"
-	fault_sh "$during"' "kill -9 -\$(printf %d 0x\$(cut -d : -f 3 /run/vzdump.pid))"; simctl night & sleep 0.3; simctl night; rc=$?; wait; (exit $rc)'
+	fault_host two-vms "$1"
+	fault_sh 'during "kill -9 -\$(printf %d 0x\$(cut -d : -f 3 /run/vzdump.pid))"; simctl night & sleep 0.3; simctl night; rc=$?; wait; (exit $rc)'
 	same
 	tidy
 	check 'the second one is as it should be' is "$(awk -F '\t' '$2 == "job-begin" { n++ } n == 2 && $2 ~ /^(backup-made|job-end)$/ { print $2, $3 }' "$H/events" | tr '\n' ' ')" \
@@ -100,9 +99,8 @@ two_jobs_one_dies()
 # Whoever should have looked after the guests is killed, too: the next job does.
 nobody_left()
 {
-	# Long enough that the backup goes on when it is killed.
-	fault_host two-vms "${1:+$1;}/^== qemu.100/s/backup=20/backup=240/"
-	fault_sh "$during"' "kill -9 \$(pgrep -x vm-state-restor); kill -9 -\$(printf %d 0x\$(cut -d : -f 3 /run/vzdump.pid))"
+	fault_host two-vms "$1"
+	fault_sh 'during "kill -9 \$(pgrep -x vm-state-restor); kill -9 -\$(printf %d 0x\$(cut -d : -f 3 /run/vzdump.pid))"
 		simctl night; simctl states; simctl night'
 	check 'all is down after the first job' out '^qemu/101 stopped'
 	check 'the second one is as it should be' is "$rc" 0
@@ -162,7 +160,7 @@ damaged_folder()
 damaged_meanwhile()
 {
 	fault_host two-vms ''
-	fault_sh "$during \"$1\"; simctl night"
+	fault_sh "during \"$1\"; simctl night"
 	check 'the job goes well' is "$rc" 0
 	same
 	tidy
@@ -172,7 +170,7 @@ damaged_meanwhile()
 emptied()
 {
 	fault_host two-vms ''
-	fault_sh "$during ': >$lib/journal'; simctl night"
+	fault_sh "during ': >$lib/journal'; simctl night"
 	check 'the job goes well' is "$rc" 0
 	check 'nobody else was stopped or started' is "$(diff "$H/before" "$H/after" | grep '^[<>]' | tr '\n' ' ')" '< qemu/101 running > qemu/101 stopped '
 	tidy
@@ -182,7 +180,7 @@ emptied()
 other_boot()
 {
 	fault_host two-vms '/^onboot/d'
-	fault_sh "$during 'simctl power-off'; simctl night"
+	fault_sh "during 'simctl power-off'; simctl night"
 	check 'power was lost' is "$rc" 137
 	rm -f "$H/disk/etc/systemd/system/multi-user.target.wants/pve-gpu-recover.service"
 	fault_sh -b 'simctl states; simctl night'
@@ -205,14 +203,14 @@ purge="$remove; rm -f /etc/pve-gpu-utils/vzdump.d/50-gpu; rmdir /etc/pve-gpu-uti
 upgraded()
 {
 	fault_host two-vms "$2"
-	fault_sh "when '$1' '$upgrade'; simctl night"
+	fault_sh "$1 '$upgrade'; simctl night"
 	went_well
 	check 'all backups are made' is "$(grep -c backup-made "$H/events")" 2
 }
 removed()
 {
-	fault_host two-vms "$3"
-	fault_sh "when '$1' '$2'; simctl night"
+	fault_host two-vms "$2"
+	fault_sh "during '$1'; simctl night"
 	went_well
 	check 'all backups are made' is "$(grep -c backup-made "$H/events")" 2
 	check 'the guest was down' event 'down qemu/101'
@@ -224,7 +222,7 @@ no_state() { is "$(find "$H/disk$lib" -name '*state*' -o -name 'journal*' -o -na
 removed_and_killed()
 {
 	fault_host hostdriver "$2"
-	fault_sh "$during '$1; kill -9 -\$(printf %d 0x\$(cut -d : -f 3 /run/vzdump.pid))'; simctl night"
+	fault_sh "during '$1; kill -9 -\$(printf %d 0x\$(cut -d : -f 3 /run/vzdump.pid))'; simctl night"
 	same
 	tidy
 	check 'both containers were down' is "$(awk -F '\t' '$2 == "down" && $3 ~ /lxc/' "$H/events" | wc -l)" 2
@@ -239,8 +237,8 @@ removed_and_killed()
 shutdown()
 {
 	fault_host two-vms "$1"
-	"$SIM" set "$H" 100 backup=600
-	fault_sh "$during"' "simctl fault \"host-state stopping\"; simctl task-stop; sleep 4; simctl power-off"; simctl night; sleep 30'
+	fault_sh 'during "simctl fault \"host-state stopping\"; simctl task-stop; said \"host shuts down: nothing is started\"
+		sleep 1; simctl power-off"; simctl night; sleep 300'
 	check 'the host is off' is "$rc" 137
 	check 'nothing was started while it went down' is "$(grep -c "	up	qemu/101" "$H/events")" 1
 	check 'it is said' told 'the host shuts down: nothing is started; what is in the journal starts at boot'
@@ -256,8 +254,9 @@ shutdown()
 # Down until the end of the job: but not for longer than max-wait.
 overdue()
 {
-	fault_host two-vms "s/^	vmid .*/	vmid 100,102/;\$a== qemu/102 running backup=4800\nname: files\nscsi0: local:102/vm-102-disk-0.raw,size=4G$1"
-	fault_sh -c 'restart = job-end\nmax-wait = 1' 'simctl night'
+	fault_host two-vms "s/^	vmid .*/	vmid 100,102/;\$a== qemu/102 running\nname: files\nscsi0: local:102/vm-102-disk-0.raw,size=4G$1"
+	fault_sh -c 'restart = job-end\nmax-wait = 1' \
+		'during qemu/102 "simctl seen \"down qemu/101(?s:.*)up qemu/101\" 300"; simctl night'
 	went_well
 	check 'the guardian started it in the middle of the next backup' is \
 		"$(awk -F '\t' '$2 == "backup-begin" && $3 == "qemu/102" { b = 1 } $2 == "backup-made" && $3 == "qemu/102" { b = 0 } $2 == "up" && $3 == "qemu/101" && b { print "yes" }' "$H/events")" yes
@@ -266,9 +265,9 @@ overdue()
 # A host service, too; the backup of a guest without a GPU is nothing it has to wait for.
 overdue_service()
 {
-	fault_host unit "s/^	vmid .*/	vmid 100,102/;\$a== qemu/102 running backup=900\nname: files\nscsi0: local:102/vm-102-disk-0.raw,size=4G"
+	fault_host unit "s/^	vmid .*/	vmid 100,102/;\$a== qemu/102 running\nname: files\nscsi0: local:102/vm-102-disk-0.raw,size=4G"
 	fault_sh -c 'restart = job-end\nhost-services = ollama.service' \
-		"when 'backup-begin qemu/102' 'sed -i -E /^unit/s/[0-9]{10}/1/ $lib/journal'; simctl night"
+		"during qemu/102 'sed -i -E /^unit/s/[0-9]{10}/1/ $lib/journal; simctl seen \"down unit/ollama(?s:.*)up unit/ollama\" 300'; simctl night"
 	went_well
 	check 'the guardian started it in the middle of the next backup' is \
 		"$(awk -F '\t' '$2 == "backup-begin" && $3 == "qemu/102" { b = 1 } $2 == "backup-made" && $3 == "qemu/102" { b = 0 } $2 == "up" && $3 ~ /ollama/ && b { print "yes" }' "$H/events")" yes
@@ -291,7 +290,7 @@ bad_guest()
 	check 'all backups are made' is "$(grep -c backup-made "$H/events")" 2
 }
 
-daemons_end='pkill -f "[s]leep 1234"; sleep 0.5;'
+daemons_end='pkill -f "[s]leep 1234"; simctl until 60 sh -c "! ls /run/systemd/transient/pve-gpu-start-*"; '
 off='s/^speed.*/&\nsystemd = off/'
 off_new='1i== conf\nsystemd = off'
 conf=/etc/pve-gpu-utils/pve-gpu-utils.conf
@@ -324,12 +323,12 @@ run_case 'journal cut off in the middle' damaged_meanwhile "truncate -s -3 $lib/
 run_case 'journal emptied in the middle' emptied
 run_case 'state cut off in the middle' damaged_meanwhile "truncate -s 20 $lib/state" ''
 run_case 'journal of another boot' other_boot
-run_case 'upgrade' upgraded 'backup-begin qemu/100' ''
-run_case 'upgrade in job-start' upgraded 'hook - job-start' ''
-run_case 'upgrade, no systemd' upgraded 'backup-begin qemu/100' "$off"
-run_case 'remove' removed 'backup-begin qemu/100' "$remove" ''
-run_case 'remove, no systemd' removed 'backup-begin qemu/100' "$remove" "$off"
-run_case 'purge' removed 'backup-begin qemu/100' "$purge" ''
+run_case 'upgrade' upgraded during ''
+run_case 'upgrade in job-start' upgraded 'when "hook - job-start"' ''
+run_case 'upgrade, no systemd' upgraded during "$off"
+run_case 'remove' removed "$remove" ''
+run_case 'remove, no systemd' removed "$remove" "$off"
+run_case 'purge' removed "$purge" ''
 run_case 'remove, vzdump killed' removed_and_killed "$remove" ''
 run_case 'purge, vzdump killed, no systemd' removed_and_killed "$purge" "$off_new"
 run_case 'host shutdown' shutdown '/^onboot/d'
@@ -341,11 +340,11 @@ run_case 'max-wait is over for a host service' overdue_service
 run_case 'unknown key in the configuration' bad_conf "printf '[backup]\nrestrat = early\n' >$conf" ':2'
 run_case 'garbage for a configuration' bad_conf "head -c 3000 /dev/urandom >$conf" ''
 run_case 'a folder for a configuration' bad_conf "mkdir $conf" ''
-run_case 'configuration broken in the middle' bad_conf "$during 'echo nonsense >>$conf'" ''
+run_case 'configuration broken in the middle' bad_conf "during 'echo nonsense >>$conf'" ''
 run_case 'a line of 1 MiB' bad_guest "{ printf 'hostpci0: '; head -c 1048000 /dev/zero | tr '\\\\0' x; echo; } >>/etc/pve/qemu-server/102.conf"
 run_case 'NUL bytes' bad_guest "printf 'args: \\\\0\\\\0\nhostpci0: 0000:01:00\\\\0\n' >>/etc/pve/qemu-server/102.conf"
-run_case 'a line of 1 MiB in the middle' bad_guest "$during '{ head -c 1000000 /dev/zero | tr \"\\\\0\" x; echo; } >>/etc/pve/qemu-server/102.conf'"
-run_case 'a folder for a guest in the middle' bad_guest "$during 'mkdir /etc/pve/qemu-server/103.conf; ln -s gone /etc/pve/qemu-server/104.conf'
+run_case 'a line of 1 MiB in the middle' bad_guest "during '{ head -c 1000000 /dev/zero | tr \"\\\\0\" x; echo; } >>/etc/pve/qemu-server/102.conf'"
+run_case 'a folder for a guest in the middle' bad_guest "during 'mkdir /etc/pve/qemu-server/103.conf; ln -s gone /etc/pve/qemu-server/104.conf'
 	when 'job-end -' 'sleep 1; rmdir /etc/pve/qemu-server/103.conf; rm /etc/pve/qemu-server/104.conf'"
 
 cases_end

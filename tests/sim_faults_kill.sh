@@ -45,7 +45,7 @@ killed()
 {
 	fault_host "$1" "${5:-}"
 	# who dies in the start of a VM leaves a reservation that PVE honours for 125 s
-	fault_sh -f "kill-at $3 $4" 'longest=2200; simctl night'
+	fault_sh -f "kill-at $3 $4" 'simctl night'
 	if ! grep -q KILL "$H/steps"; then
 		echo "beyond" >"$T/beyond"
 		return

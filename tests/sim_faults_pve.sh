@@ -13,10 +13,7 @@ sim_suite
 
 nodes='s/^speed.*/&\nother-nodes = pve2/'
 # 102 runs without a GPU and is backed up last; 101 is in no job.
-third='s/^	vmid .*/	vmid 100,102/;$a== qemu/102 running backup=240\nname: files\nscsi0: local:102/vm-102-disk-0.raw,size=4G'
-during='when "backup-begin qemu/100"'	# in a night's script: in the middle of it
-# So that it is still under way when the script does something, however busy the machine.
-slow_backup() { "$SIM" set "$H" 100 backup=300; }
+third='s/^	vmid .*/	vmid 100,102/;$a== qemu/102 running\nname: files\nscsi0: local:102/vm-102-disk-0.raw,size=4G'
 failed() { event "backup-failed $1"; }
 ran_on() { no_event "down $1"; }
 state_is() { is "$(sed -n "s,^$1 ,,p" "$H/after")" "$2"; }
@@ -104,7 +101,7 @@ start_never()
 {
 	fault_host two-vms ''
 	fault_sh -c 'max-wait = 1' -f 'qm-start 101 fail' 'simctl night
-		n=0; while ps -eo args= | grep -v grep | grep -q -e --guard && [ $n -lt 900 ]; do sleep 0.1; n=$((n + 1)); done
+		n=0; while ps -eo args= | grep -v grep | grep -q -e --guard && [ $n -lt 3000 ]; do sleep 0.1; n=$((n + 1)); done
 		ls /var/lib/pve-gpu-utils/journal; simctl fault -; simctl night'
 	went_well
 	check 'the guest stays in the journal' out '^/var/lib/pve-gpu-utils/journal$'
@@ -146,8 +143,9 @@ is_forced()
 stops_late()
 {
 	fault_host "$1" "$2"
-	"$SIM" set "$H" 101 shutdown=400
-	fault_sh 'patience=200; simctl night'
+	"$SIM" set "$H" 101 shutdown=never
+	fault_sh 'when "job-end -" "simctl set 101 shutdown=60; kill -USR1 \$(cat /run/qemu-server/101.pid)"
+		patience=200; simctl night'
 	stood_aside
 	check 'it went down' event 'down qemu/101 powered.off'
 	check 'the guardian starts it' told 'qemu/101 started'
@@ -166,8 +164,7 @@ is_locked()
 is_locked_meanwhile()
 {
 	fault_host two-vms ''
-	slow_backup
-	fault_sh "$during"' "echo lock: snapshot >>/etc/pve/qemu-server/101.conf"
+	fault_sh 'during "echo lock: snapshot >>/etc/pve/qemu-server/101.conf"
 		when "job-end -" "sleep 1; qm unlock 101"; simctl night'
 	same
 	tidy
@@ -190,7 +187,7 @@ target_locked()
 admin_starts()
 {
 	fault_host two-vms "$third"
-	fault_sh -c 'restart = job-end' 'when "backup-begin qemu/102" "qm start 101"; simctl night'
+	fault_sh -c 'restart = job-end' 'during qemu/102 "qm start 101"; simctl night'
 	went_well
 	check 'it was started by hand, once' is "$(awk -F '\t' '$2 == "ready" { on = 1 } on && $2 == "up"' "$H/events" | wc -l)" 1
 	check 'that it is left alone is said' told 'qemu/101 was started meanwhile by somebody else: left alone'
@@ -199,7 +196,7 @@ admin_starts()
 admin_stops()
 {
 	fault_host two-vms "$third"
-	fault_sh 'when "backup-begin qemu/102" "qm shutdown 101"; simctl night'
+	fault_sh 'during qemu/102 "qm shutdown 101"; simctl night'
 	check 'the job goes well' is "$rc" 0
 	tidy
 	check 'it was started' told 'qemu/101 started'
@@ -209,7 +206,8 @@ admin_stops()
 admin_stops_first()
 {
 	fault_host two-vms ''
-	fault_sh 'when "job-begin -" "qm stop 101"; simctl night'
+	fault_sh 'hook=/etc/pve-gpu-utils/vzdump.d/10-admin
+		printf "#!/bin/sh\n[ \"\$1.\$3\" != backup-start.100 ] || /usr/sbin/qm stop 101\n" >$hook; chmod 755 $hook; simctl night'
 	check 'the job goes well' is "$rc" 0
 	tidy
 	check 'it stays down' state_is qemu/101 stopped
@@ -218,8 +216,7 @@ admin_stops_first()
 admin_migrates()
 {
 	fault_host two-vms "$nodes;s/^	vmid .*/	vmid 100/"
-	slow_backup
-	fault_sh "$during"' "qm migrate 101 pve2"; simctl night'
+	fault_sh 'during "qm migrate 101 pve2"; simctl night'
 	check 'the job goes well' is "$rc" 0
 	tidy
 	check 'it is not started here' is "$(grep -c "	up	" "$H/events")" 1
@@ -229,8 +226,7 @@ admin_migrates()
 admin_deletes()
 {
 	fault_host two-vms 's/^	vmid .*/	vmid 100/'
-	slow_backup
-	fault_sh "$during"' "qm destroy 101"; simctl night'
+	fault_sh 'during "qm destroy 101"; simctl night'
 	check 'the job goes well' is "$rc" 0
 	tidy
 	check 'it is said' told 'qemu/101 does not exist any more'
@@ -239,8 +235,7 @@ admin_deletes()
 admin_wants_target()
 {
 	fault_host two-vms 's/^	vmid .*/	vmid 100/'
-	slow_backup
-	fault_sh "$during"' "sleep 0.1; qm start 100"; when "job-end -" "sleep 2; qm stop 100"; patience=1000000; simctl night'
+	fault_sh 'during "qm start 100"; when "job-end -" "sleep 2; qm stop 100"; patience=1000000; simctl night'
 	check 'the job goes well' is "$rc" 0
 	same
 	tidy
@@ -252,8 +247,7 @@ admin_wants_target()
 admin_keeps_target()
 {
 	fault_host two-vms 's/^	vmid .*/	vmid 100/'
-	slow_backup
-	fault_sh -c 'max-wait = 1' "$during"' "sleep 0.1; qm start 100"; patience=1000000; simctl night'
+	fault_sh -c 'max-wait = 1' 'during "qm start 100"; patience=1000000; simctl night'
 	check 'his guest runs' state_is qemu/100 running
 	check 'the command is named' told 'qemu/101 not started: qemu/100 runs and has what it needs; when that is down: qm start 101'
 	tidy
@@ -261,9 +255,8 @@ admin_keeps_target()
 # vzdump is told to end: the task's Stop, or vzdump --stop.
 admin_ends_job()
 {
-	fault_host two-vms "$2"
-	"$SIM" set "$H" 100 backup=600
-	fault_sh "$during \"$1\"; simctl night"
+	fault_host two-vms "$2" kill-delay=60
+	fault_sh "during \"$1\"; simctl night"
 	check 'the backup was broken off' failed qemu/100
 	same
 	tidy
@@ -275,8 +268,9 @@ admin_ends_job()
 stopwait()
 {
 	fault_host stopmode "$1"
-	"$SIM" set "$H" 100 shutdown=120
-	fault_sh 'patience=300; simctl night'
+	"$SIM" set "$H" 100 shutdown=never
+	fault_sh 'when "backup-failed qemu/100" "simctl set 100 shutdown=60; kill -USR1 \$(cat /run/qemu-server/100.pid)"
+		patience=300; simctl night'
 	check 'that backup fails' failed qemu/100
 	check 'the others are made' is "$(grep -c backup-made "$H/events")" 3
 	same
@@ -296,8 +290,7 @@ ha_is_slow()
 ha_job_dies()
 {
 	fault_host ha ''
-	"$SIM" set "$H" 101 backup=600
-	fault_sh -c 'ha = stop\nrestart = job-end' 'when "backup-begin qemu/101" "
+	fault_sh -c 'ha = stop\nrestart = job-end' 'during qemu/101 "
 			'"$1"'
 			kill -9 \$(printf %d 0x\$(cut -d: -f3 /run/vzdump.pid))"
 		simctl night'

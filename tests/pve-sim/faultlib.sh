@@ -5,7 +5,9 @@
 #   fault_host NAME [SED] [K=V]...  a fresh host of its own, its description edited
 #   fault_sh [-c CONF] [-f FAULTS] [-b] SCRIPT   one boot: the hook enabled, the states saved in
 #                       $H/before, SCRIPT; then until all is quiet: $H/after, $H/left, $H/procs
-#   In SCRIPT: when REGEX SCRIPT... runs SCRIPT once such an event was there (in the background)
+#   In SCRIPT: when REGEX SCRIPT runs SCRIPT once such an event was there (in the background);
+#                       during [GUEST] SCRIPT in the middle of the backup of qemu/100, or GUEST, which
+#                       goes on until it is done; said REGEX waits until one of us has said so
 #   run_case WORDS FUNCTION [ARG]...   one case, beside others; WORDS go before what check says
 #   cases_end           wait for all, add up
 #   steps_of HOST [SED] the steps of an undisturbed night, in $T/steps: number, program, what, object
@@ -43,12 +45,19 @@ fault_host()
 			n=0
 			until grep -Eq -- "\$(printf '%s' "\$1" | sed 's/ /\t/g')" /run/pve-sim/events; do
 				n=\$((n + 1))
-				[ \$n -lt 3000 ] || exit
+				[ \$n -lt 15000 ] || exit
 				sleep 0.02
 			done
 			eval "\$2"
 		) &
 	}
+	during() # [GUEST] SCRIPT
+	{
+		[ \$# -eq 2 ] || set -- qemu/100 "\$1"
+		: >/run/pve-sim/state/\${1#*/}.hold
+		when "backup-begin \$1" "\$2; rm -f /run/pve-sim/state/\${1#*/}.hold"
+	}
+	said() { simctl until 60 grep -Erqs -- "\$1" /run/pve-sim/tasks.log /run/pve-sim/syslog /run/pve-sim/journal; }
 	# The guardian that watches guests who were told to stop and run on does so for
 	# max-wait: that is quiet, too.
 	watches()
@@ -63,7 +72,7 @@ fault_host()
 	look()
 	{
 		n=0 i=0
-		while ps -eo comm= | grep -Ex '$ours' >/run/pve-sim/procs && [ \$i -lt \${longest:-900} ]; do
+		while ps -eo comm= | grep -Ex '$ours' >/run/pve-sim/procs && [ \$i -lt \${longest:-3000} ]; do
 			sleep 0.1
 			i=\$((i + 1))
 			[ \$((i % 10)) -eq 0 ] || continue
@@ -102,7 +111,7 @@ fault_sh()
 		esac
 	done
 	rc=0
-	timeout -k 5 "${sim_limit:-300}" "$SIM" run "$H" $fault_boot -- sh /run/pve-sim/case.sh "$fault_conf" \
+	timeout -k 5 "${sim_limit:-500}" "$SIM" run "$H" $fault_boot -- sh /run/pve-sim/case.sh "$fault_conf" \
 		"$fault_lines" "$1" >"$T/out" 2>&1 || rc=$?
 }
 
@@ -112,7 +121,7 @@ case_begin()
 	T=$T/case$2
 	mkdir -p "$T"
 	sim_checks=0 sim_failed=0 sim_hosts=0
-	trap ': >"$T/over"' EXIT
+	trap 'rc=$?; [ -e "$T/result" ] || echo "FAIL $fault_words: broke off, exit code $rc"; : >"$T/over"' EXIT
 }
 
 case_end()

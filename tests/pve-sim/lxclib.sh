@@ -4,7 +4,7 @@
 # testlib.sh.
 # Inside: short waits; what an orchestrator sets; a word on what is left of a run.
 SETUP='cd /
-	sed -i -e "s/^poll=3/poll=1/" -e "s/ + 60))/ + 3))/g" /usr/sbin/lxc-nvidia-setup \
+	sed -i "s/^poll=3/poll=1/" /usr/sbin/lxc-nvidia-setup \
 		/usr/libexec/pve-gpu-utils/lxc-nvidia-container /usr/libexec/pve-gpu-utils/lxc-nvidia-install
 	export GPU_ASSIGNMENT=all NVIDIA_DRIVER_VERSION=550.54.14
 	export NVIDIA_REPO_URL=https://developer.download.nvidia.com/compute/cuda/repos/debian12/x86_64

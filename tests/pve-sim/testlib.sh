@@ -11,14 +11,15 @@
 #   state GUEST               its last state by the events: up, down, or -
 #   sim_end                   the verdict
 SIM=$(pwd)/pve-sim/sim	# sourced in the tests' folder
-sim_checks=0 sim_failed=0 sim_hosts=0 rc=0
+sim_checks=0 sim_failed=0 sim_hosts=0 sim_over='' rc=0
 
 sim_begin()
 {
 	"$SIM" check || exit $?
 	command -v "${CC:-cc}" >/dev/null || { echo 'no C compiler'; exit 77; }
 	T=$(mktemp -d /tmp/pve-sim.XXXXXX)
-	trap '"$SIM" rm "$T"/host* "$T"' EXIT
+	# set -e is silent
+	trap 'rc=$?; "$SIM" rm "$T"/host* "$T"; [ $rc -eq 0 ] || [ -n "$sim_over" ] || echo "FAIL: exit code $rc at ${sim_name:-the beginning}"' EXIT
 	trap 'exit 130' INT TERM
 	if [ -z "${PVE_SIM_BUILD:-}" ]; then
 		PVE_SIM_BUILD=$T/build
@@ -51,7 +52,7 @@ sim_sh()
 	rc=0
 	sim_script=$1
 	shift
-	timeout -k 5 "${sim_limit:-120}" "$SIM" run "$H" -- sh -c "$sim_script" sh "$@" >"$T/out" 2>&1 || rc=$?
+	timeout -k 5 "${sim_limit:-300}" "$SIM" run "$H" -- sh -c "$sim_script" sh "$@" >"$T/out" 2>&1 || rc=$?
 }
 
 sim_boot()
@@ -59,7 +60,7 @@ sim_boot()
 	rc=0
 	sim_script=$1
 	shift
-	timeout -k 5 "${sim_limit:-120}" "$SIM" run "$H" --boot -- sh -c "$sim_script" sh "$@" >"$T/out" 2>&1 || rc=$?
+	timeout -k 5 "${sim_limit:-300}" "$SIM" run "$H" --boot -- sh -c "$sim_script" sh "$@" >"$T/out" 2>&1 || rc=$?
 }
 
 ok()
@@ -89,6 +90,7 @@ state()
 
 sim_end()
 {
+	sim_over=1
 	printf '%s: %d checks, %d failed\n' "${0##*/}" "$sim_checks" "$sim_failed"
 	[ "$sim_failed" -eq 0 ]
 }
