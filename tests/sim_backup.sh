@@ -17,7 +17,7 @@ night()
 		simctl states >/run/pve-sim/before
 		shift
 		simctl night "$@"; rc=$?
-		simctl settle 30 || rc=98
+		simctl settle 100 || rc=98
 		simctl states >/run/pve-sim/after
 		{ ls /var/lib/pve-gpu-utils/journal; ls /var/lib/pve-gpu-utils/drivers/*; ls /sys/bus/mdev/devices; } >/run/pve-sim/left 2>/dev/null
 		exit $rc' "$@"

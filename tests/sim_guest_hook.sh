@@ -39,10 +39,10 @@ for pve in 9 8; do
 		qm start 100 || exit 98
 		echo "running: $(drivers)"
 		qm shutdown 100
-		simctl until 10 sh -c "! ls /run/pve-gpu-utils/guests/100.gpus" || exit 97
+		simctl until 60 sh -c "! ls /run/pve-gpu-utils/guests/100.gpus" || exit 97
 		echo "stopped: $(drivers)"
 		qm start 100; kill -USR1 "$(cat /run/qemu-server/100.pid)"
-		simctl until 10 sh -c "! ls /run/pve-gpu-utils/guests/100.gpus" || exit 96
+		simctl until 60 sh -c "! ls /run/pve-gpu-utils/guests/100.gpus" || exit 96
 		echo "powered off: $(drivers)"
 		pve-gpu-hooks guest 100 status; echo "status $?"
 		pve-gpu-hooks status | grep "GPU hook"
@@ -105,9 +105,9 @@ for setting in 'pve=9 keep' 'pve=9 host' 'pve=8 host'; do
 	sim_sh 'pve-gpu-hooks enable && pve-gpu-hooks guest 100 enable && pve-gpu-hooks guest 101 enable || exit 99
 		simctl states >/run/pve-sim/before
 		simctl night; rc=$?
-		simctl settle 30 || rc=98
+		simctl settle 100 || rc=98
 		simctl states >/run/pve-sim/after
-		sleep 0.5
+		simctl until 60 sh -c "! ls /run/pve-gpu-utils/guests/100*" 2>/dev/null
 		ls -A /run/pve-gpu-utils/guests
 		exit $rc'
 	ok "$setting: the job succeeds" is "$rc" 0
@@ -127,7 +127,7 @@ for setting in 'pve=9 enable' 'pve=9 status' 'pve=8 status'; do
 		pve-gpu-hooks "$1" >/dev/null
 		pve-gpu-hooks guest 101 enable || exit 99
 		vzdump 101 --mode stop --storage local; rc=$?
-		simctl settle 30
+		simctl settle 100
 		sleep 0.5
 		drivers
 		exit $rc' "${setting#* }"
@@ -141,7 +141,7 @@ host two-vms
 echo 74 >"$H/rescan-rc"
 sim_sh 'pve-gpu-hooks enable && pve-gpu-hooks guest 101 enable || exit 99
 	vzdump 101 --mode stop --storage local; rc=$?
-	simctl settle 30
+	simctl settle 100
 	exit $rc'
 ok 'the card is lost in mode stop: that backup fails' is "$rc $(made)" '255 '
 ok 'with the reason' out 'guest-gpu-hook: 0000:01:00.0,0000:01:00.1: did not come back'
@@ -214,11 +214,13 @@ ok 'without the stub PVE would not start it' out "hookscript error for 102 on pr
 host two-vms
 cat >"$H/disk/usr/sbin/pci-rescan" <<-'END'
 	#!/bin/sh
-	sleep 2
+	: >/run/at-work
+	until [ -e /run/go ]; do sleep 0.1; done
 END
 sim_sh 'pve-gpu-hooks guest 100 enable; qm shutdown 101
-	qm start 100 & sleep 0.5
-	timeout 1 qm status 100 && timeout 1 qm set 101 --memory 1024 && echo others
+	qm start 100 & simctl until 60 test -e /run/at-work
+	timeout 30 qm status 100 && timeout 30 qm set 101 --memory 1024 && echo others
+	: >/run/go
 	wait'
 ok 'others are not held up' out '^others$'
 

@@ -72,8 +72,10 @@ sim_sh "$SETUP"'
 	pct stop 201; try 5 "ct installer" 201
 	try 5 "ct dns" 201
 	pct start 200; cp "$(conf 200)" /tmp/c; lxc-nvidia-setup 200 >/tmp/out 2>&1; echo "in the end: $?"
-	simctl fault "pct-start hang"; lxc-gpu-mount -q --remove 200; lxc-nvidia-setup --timeout 1 200 >/tmp/out 2>&1; echo "hanging start: $?"
-	simctl fault -; pct start 200 && pct exec 200 -- nvidia-smi >/dev/null; echo "starts: $?"'
+	simctl fault "pct-start hang"; lxc-gpu-mount -q --remove 200
+	cd /usr/libexec/pve-gpu-utils; cp -p lxc-nvidia-container /tmp; sed -i "s/timeout + 60))/timeout + 3))/" lxc-nvidia-container
+	lxc-nvidia-setup --timeout 1 200 >/tmp/out 2>&1; echo "hanging start: $?"
+	cp -p /tmp/lxc-nvidia-container .; cd /; simctl fault -; pct start 200 && pct exec 200 -- nvidia-smi >/dev/null; echo "starts: $?"'
 ok 'every step its exit code, every container as before' no_out '^BAD'
 ok 'all of them were tried' is "$(grep -c '^good: ' "$T/out")" 53
 ok 'not root' out '^not root: 4$'
@@ -145,9 +147,9 @@ END
 		lxc-gpu-mount -q --remove $id >/dev/null 2>&1
 		setsid lxc-nvidia-setup --timeout 10 $id >/run/stub/out 2>&1 &
 		pid=$!
-		simctl until 30 "$@"
+		simctl until 100 "$@"
 		kill -TERM "-$pid"; wait $pid; rc=$?
-		[ ! -e /run/stub/hung ] || simctl until 10 test -e /run/stub/off
+		[ ! -e /run/stub/hung ] || simctl until 100 test -e /run/stub/off
 		echo "$what: $rc, $(pct.real status $id), $(grep -c "^start" /run/stub/calls) starts"
 		sed "s/^/$what| /" /run/stub/out | tail -n 6
 	}
@@ -158,7 +160,7 @@ END
 	echo start >/run/stub/late; ended late-start 201 test -e /run/stub/hung
 	mkdir -p /etc/pve/ha; ha-manager add ct:200
 	ended HA 200 grep -q "ha-request.*stopped" /run/pve-sim/events
-	simctl until 20 sh -c "pct.real status 200 | grep -q running"; echo "HA: later: $?"'
+	simctl until 100 sh -c "pct.real status 200 | grep -q running"; echo "HA: later: $?"'
 ok 'stopped after pct was ended: runs again' out '^late-stop: 1, status: running, 1 starts$'
 ok 'one that cannot start is tried twice' out '^no-start: 1, status: stopped, 2 starts$'
 ok 'and that is said' out '^no-start\| .*did not start$'
@@ -184,8 +186,8 @@ sim_sh "$SETUP long=${PVE_SIM_LONG:-${PVE_GPU_TEST_LONG:-}}"'
 			case $point in
 			half) wait $pid; pid= ;;
 			ct*) case $word in apt-update) word="apt-get.*update" ;; installer) word="nvidia-driver-installer" ;; esac
-				simctl until 20 grep -q "^$word" /run/pve-sim/ct.log ;;
-			*) word=${point% hang}; simctl until 20 pgrep -f "^/usr/bin/perl /usr/sbin/pct ${word#pct-}" >/dev/null ;;
+				simctl until 100 grep -q "^$word" /run/pve-sim/ct.log ;;
+			*) word=${point% hang}; simctl until 100 pgrep -f "^/usr/bin/perl /usr/sbin/pct ${word#pct-}" >/dev/null ;;
 			esac
 			[ -z "$pid" ] || { kill -$signal "-$pid"; wait $pid; }
 			simctl fault -
@@ -202,7 +204,7 @@ sim_host nvidia
 sim_sh "$SETUP"'
 	simctl fault "ct apt-update hang"
 	lxc-nvidia-setup 200 >/tmp/first 2>&1 &
-	simctl until 20 grep -q "^apt-get" /run/pve-sim/ct.log
+	simctl until 100 grep -q "^apt-get" /run/pve-sim/ct.log
 	lxc-nvidia-setup 200; echo "second: $?"'
 ok 'the second one keeps off' out '^second: 1$'
 ok 'and says so' out 'another run of lxc-nvidia-setup is at work'

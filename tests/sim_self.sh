@@ -200,7 +200,7 @@ ok 'bound twice' out '^Device or resource busy$'
 sim_host two-vms lock-timeout=0.3
 sim_sh 'qm start 101; echo "rc $?"; qm stop 100; echo "rc $?"; echo "lock: backup" >>/etc/pve/qemu-server/100.conf; qm start 100; qm unlock 100
 simctl fault no-quorum; qm start 100; echo x >/etc/pve/y; simctl fault -
-mkdir -p /run/lock/qemu-server; flock /run/lock/qemu-server/lock-100.conf sleep 2 & sleep 0.1; qm start 100; wait
+mkdir -p /run/lock/qemu-server; flock -o /run/lock/qemu-server/lock-100.conf sh -c ": >/run/held; sleep 1000" & simctl until 60 test -e /run/held; qm start 100; kill $!
 qm list; qm status 101; simctl set 101 shutdown=never; qm shutdown 101 --timeout 10; echo "rc $?"; qm shutdown 101 --timeout 5 --forceStop 1; echo "rc $?"; qm status 101
 simctl set 101 stop=never; qm start 101; qm stop 101 --timeout 10; echo "rc $?"; qm wait 101 --timeout 5; echo "rc $?"'
 ok 'running' is "$(sed -n 1,3p "$T/out" | tr '\n' ';')" 'VM 101 already running;rc 255;rc 0;'
@@ -215,7 +215,7 @@ ok 'even killed' event 'down qemu/101 killed'
 
 # ---- HA --------------------------------------------------------------------------------
 sim_host ha
-sim_sh 'qm shutdown 101; echo "rc $?"; qm status 101; grep state /etc/pve/ha/resources.cfg; simctl seen "down qemu/101"; qm status 101; qm start 101; qm status 101; simctl seen "down qemu/101(?s:.*)up qemu/101"; qm status 101; ha-manager status
+sim_sh 'qm shutdown 101; echo "rc $?"; qm status 101; grep state /etc/pve/ha/resources.cfg; simctl seen "down qemu/101"; qm wait 101; qm status 101; qm start 101; qm status 101; simctl seen "down qemu/101(?s:.*)up qemu/101"; qm status 101; ha-manager status
 vzdump 101 --mode stop; kill -9 $(cat /run/qemu-server/101.pid); simctl seen "down qemu/101 killed(?s:.*)up qemu/101"; qm status 101'
 ok 'requests, later deeds' is "$(grep -e ^status -e ^rc -e state "$T/out" | tr '\n\t' ';;')" \
 	'rc 0;status: running;;state stopped;status: stopped;status: stopped;status: running;status: running;'
@@ -231,25 +231,25 @@ ok 'in its phases' is "$(grep -c ' VMTYPE=qemu' "$H/hook.log")" "$(grep -c ' sna
 
 # To HA a backup's kvm that waits does not run, and a stop of what is stopped is nothing new.
 sim_host ha
-sim_sh 'simctl set 101 backup=600; qm shutdown 101; simctl seen "down qemu/101"; vzdump 101 & simctl seen "backup-begin qemu/101"
-kill -9 $(printf %d 0x$(cut -d: -f3 /run/vzdump.pid)); wait; qm stop 101 --skiplock; echo "rc $?"; sleep 0.6; qm status 101; qm unlock 101; sleep 1; qm status 101'
+sim_sh 'simctl set 101 backup=600; qm shutdown 101; simctl seen "down qemu/101"; qm wait 101; vzdump 101 & simctl seen "backup-begin qemu/101"
+kill -9 $(printf %d 0x$(cut -d: -f3 /run/vzdump.pid)); wait; qm stop 101 --skiplock; echo "rc $?"; sleep 0.6; qm status 101; qm unlock 101; qm wait 101; qm status 101'
 ok 'HA ends a paused kvm when it is unlocked, not before' is "$(grep -e ^status -e ^rc "$T/out" | tr '\n' ';')" \
 	'rc 0;status: prelaunch;status: stopped;'
 
 sim_host ha
-sim_sh 'simctl set 101 shutdown=never; qm shutdown 101 --timeout 30; simctl seen "down qemu/101"; qm status 101'
+sim_sh 'simctl set 101 shutdown=never; qm shutdown 101 --timeout 30; simctl seen "down qemu/101"; qm wait 101; qm status 101'
 ok 'HA forces a virtual machine after the time that was given' is "$(grep ^status "$T/out")" 'status: stopped'
 
 # ---- stop mode: stopwait ---------------------------------------------------------------
 sim_host stopmode
-sim_sh 'simctl set 100 shutdown=120; simctl night; simctl states; simctl seen "down qemu/100"; sleep 0.2; simctl states'
+sim_sh 'simctl set 100 shutdown=120; simctl night; simctl states; qm wait 100; simctl states'
 ok 'stopwait runs out' out "failed - command 'qm shutdown 100 --skiplock --keepActive --timeout 60' failed: exit code 255"
 ok 'it goes down later and stays off' is "$(grep 'qemu/100' "$T/out" | tail -n 1)" 'qemu/100 stopped'
 
 # ---- ends ------------------------------------------------------------------------------
-slow_hook='printf "#!/bin/sh\n[ \$1 != backup-start ] || { trap : TERM; sleep 0.5; sleep 0.5; }\nexit 0\n" >/run/hook; chmod 755 /run/hook;'
+slow_hook='printf "#!/bin/sh\n[ \$1 != backup-start ] || { echo at work; until [ -e /run/go ]; do sleep 0.1; done; }\nexit 0\n" >/run/hook; chmod 755 /run/hook;'
 sim_host stopmode
-sim_sh "$slow_hook"' vzdump 101 102 --script /run/hook & simctl seen "hook qemu/101 backup-start"; sleep 0.2; kill -TERM $(printf %d 0x$(cut -d: -f3 /run/vzdump.pid)); wait'
+sim_sh "$slow_hook"' vzdump 101 102 --script /run/hook & simctl until 60 grep -q "INFO: at work" /run/pve-sim/tasks.log; kill -TERM $(printf %d 0x$(cut -d: -f3 /run/vzdump.pid)); simctl seen "backup-failed qemu/101"; : >/run/go; wait'
 ok 'TERM during a hook fails this guest only' out "Backup of VM 101 failed - command '/run/hook backup-start stop 101' failed: interrupted by signal"
 ok 'and the job goes on to its end' event 'hook - job-end'
 
@@ -260,8 +260,8 @@ ok 'TERM during the copy ends the job' is "$(phases | sed 's/.*\(backup-abort.*\
 ok 'the next guest has no turn' no_event 'backup-begin lxc/200'
 ok 'the lock goes' no_out 'lock=backup'
 
-sim_host stopmode
-sim_sh 'printf "#!/bin/sh\n[ \$1 = backup-abort ] && { trap \"\" TERM; sleep 60; }\nexit 0\n" >/run/hook; chmod 755 /run/hook; simctl set 102 backup=600; vzdump 102 --script /run/hook & simctl seen "backup-begin qemu/102"; simctl task-stop; wait; sleep 0.3; pgrep -c hook; simctl states'
+sim_host stopmode kill-delay=5
+sim_sh 'printf "#!/bin/sh\n[ \$1 = backup-abort ] && { trap \"\" TERM; sleep 60; }\nexit 0\n" >/run/hook; chmod 755 /run/hook; simctl set 102 backup=600; vzdump 102 --script /run/hook & simctl seen "backup-begin qemu/102"; simctl task-stop; wait; simctl until 60 sh -c "! pgrep hook"; pgrep -c hook; simctl states'
 ok 'KILL follows' is "$(grep -c -e backup-abort "$H/events"):$(grep -c -e job-end -e log-end "$H/events")" 1:0
 ok 'nobody of the group survives' out '^0$'
 
@@ -306,7 +306,7 @@ ok 'qm that lies' is "$(sed -n 1,2p "$T/out" | tr '\n' ';')" 'rc 0;status: stopp
 ok 'steps are numbered' is "$(sed -n 2p "$H/steps" | cut -f 1,3-5)" "$(printf '2\tvm-state-save\texec\t/bin/true')"
 ok 'the second is the last' is "$(grep -c KILL "$H/steps")" 1
 sim_host two-vms
-sim_sh 'printf "#!/bin/sh\n/bin/true; /bin/true\n" >/usr/sbin/vm-state-save; chmod 755 /usr/sbin/vm-state-save; simctl fault "kill-at 1 power"; vm-state-save; sleep 5'
+sim_sh 'printf "#!/bin/sh\n/bin/true; /bin/true\n" >/usr/sbin/vm-state-save; chmod 755 /usr/sbin/vm-state-save; simctl fault "kill-at 1 power"; vm-state-save; sleep 100'
 ok 'power loss at a step' is "$rc" 137
 sim_host two-vms
 sim_sh 'simctl fault "enospc /var/lib/pve-gpu-utils"; mkdir /var/lib/pve-gpu-utils; simctl fault -; mkdir /var/lib/pve-gpu-utils; simctl fault "enospc /var/lib/pve-gpu-utils"; echo x >/var/lib/pve-gpu-utils/y; echo x >/var/lib/z && echo fine'
