@@ -18,6 +18,7 @@
 enum {
 	WORKER_END = 200,	/* ms that an idle worker is given to end */
 	RESTORER_END = 2000,	/* the same with the driver to tidy up */
+	INIT_MIN = 60000,	/* ms that cuInit is given, whatever the limit of the calls is */
 };
 
 const char *cudaunit_stage_word(enum cudaunit_stage stage)
@@ -225,12 +226,16 @@ static int no_restorer(struct cudaunit *u, enum cudaunit_error error, int detail
 int cudaunit_await_restorer(struct cudaunit *u)
 {
 	int64_t limit = u->opts.timeout_ms ? 6 * (int64_t)u->opts.timeout_ms : -1;
-	int64_t end = cudaunit_now() + limit;
+	int64_t end;
 	struct cudaworker_reply r = { 0 };
 	int status = 0, rc;
 
 	if (u->restorer_ready)
 		return 0;
+	/* Seconds with many GPUs, and without it no way back. */
+	if (limit >= 0 && limit < INIT_MIN)
+		limit = INIT_MIN;
+	end = cudaunit_now() + limit;
 	start_restorer(u);
 	if (u->restorer.sock < 0)
 		return no_restorer(u, CUDAUNIT_SYSTEM, -EAGAIN);
