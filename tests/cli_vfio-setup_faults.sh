@@ -69,6 +69,7 @@ whole() {
 }
 
 "$hosts/mkhost" pve9-both-twins "$root"
+state=$root/var/lib/pve-gpu-utils/vfio-setup
 options='--gpu 47:00.0 --early --cmdline iommu=pt'
 files='/etc/kernel/cmdline /etc/default/grub.d/pve-gpu-utils.cfg /etc/modprobe.d/pve-gpu-utils.conf
 	/etc/modules-load.d/pve-gpu-utils.conf /etc/udev/rules.d/10-pve-gpu-utils.rules
@@ -105,6 +106,8 @@ killed_at() {
 	rc=0
 	strace -qq -o /dev/null -e trace="${inject%%:*}" -e inject="$inject" \
 		vfio-setup -R "$root" "$@" >"$dir/out" 2>"$dir/err" || rc=$?
+	# A command that it began goes on, and keeps its lock.
+	[ ! -d "$state" ] || flock -w 60 "$state" true || fail "a command does not end"
 	[ "$rc" -eq 137 ]
 }
 kills=0
