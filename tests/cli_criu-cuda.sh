@@ -12,14 +12,14 @@ set -eu
 cat >"$dir/cuda-ckpt" <<'CKPT'
 #!/bin/sh
 echo "cuda-ckpt $*" >>"$LOG"
-[ ! -e "$FAKE/slow-$1" ] || { : >"$FAKE/inside"; sleep 1; }
+while [ -e "$FAKE/slow-$1" ]; do : >"$FAKE/inside"; sleep 0.05; done
 [ ! -e "$FAKE/fail-$1" ] || exit 69
 [ "$1 ${2-}" != 'suspend --record' ] || : >"$3"
 CKPT
 cat >"$dir/criu" <<'CRIU'
 #!/bin/sh
 echo "criu $*" >>"$LOG"
-[ ! -e "$FAKE/slow" ] || { : >"$FAKE/inside"; sleep 1; }
+while [ -e "$FAKE/slow" ]; do : >"$FAKE/inside"; sleep 0.05; done
 [ ! -e "$FAKE/fail-criu" ] || exit 1
 verb=$1
 while [ $# -gt 0 ]; do
@@ -31,6 +31,7 @@ while [ $# -gt 0 ]; do
 done
 [ "$verb" = restore ] || { : >"$images/inventory.img"; exit 0; }
 # The job, and a child of it.
+rm -f "$FAKE/child"
 sh -c 'sleep 300 & echo $! >"$FAKE/child"; exec sleep 300' >/dev/null 2>&1 &
 echo $! >"$pidfile"
 cp "$pidfile" "$FAKE/pid"
@@ -114,11 +115,12 @@ for slow in slow slow-suspend; do
 	env CUDA_CKPT="$dir/cuda-ckpt" CRIU="$dir/criu" FAKE="$dir" LOG="$dir/log" \
 		sh "$src/../examples/criu-cuda.sh" dump -k 4711 "$dir/images" >/dev/null 2>&1 </dev/null &
 	pid=$!
-	for _ in $(seq 100); do
+	for _ in $(seq 1200); do
 		[ ! -e "$dir/inside" ] || break
 		sleep 0.05
 	done
 	kill $pid
+	rm "$dir/$slow"
 	rc=0
 	wait $pid || rc=$?
 	[ "$rc" -eq 143 ] || fail "SIGTERM: exit status $rc"
@@ -133,11 +135,13 @@ mkdir "$dir/images"
 run 1 restore "$dir/images"
 grep -q 'the job is ended' "$dir/err" || fail "a failed resume: nothing is said"
 pid=$(cat "$dir/pid")
-sleep 0.2
-for stat in /proc/[0-9]*/stat; do
-	# shellcheck disable=SC2046 # the words of the line
-	set -- $(cat "$stat" 2>/dev/null || :)
-	[ "${1-}" != "$pid" ] && [ "${1-}" != "$(cat "$dir/child")" ] || [ "${3-}" = Z ] || fail "the job is left"
+# What is killed has an end in its own time.
+for member in "$pid" "$(cat "$dir/child")"; do
+	for _ in $(seq 600); do
+		grep -qs '^State:	[^ZX]' "/proc/$member/status" || continue 2
+		sleep 0.1
+	done
+	fail "the job is left"
 done
 [ -e "$dir/images/inventory.img" ] || fail "the images are gone"
 

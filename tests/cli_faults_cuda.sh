@@ -59,7 +59,7 @@ counts_on() {
 	tries=0
 	until [ "$(count)" != "$was" ]; do
 		tries=$((tries + 1))
-		[ $tries -lt $((500 * ${TEST_SLOW:-1})) ] || return 1
+		[ $tries -lt $((3000 * ${TEST_SLOW:-1})) ] || return 1
 		sleep 0.02
 	done
 }

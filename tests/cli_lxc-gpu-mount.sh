@@ -265,9 +265,9 @@ begin '[snap]' 'lock: backup'
 expect 0 lxc-gpu-mount -R "$root" --gpu 1 200
 begin
 if command -v flock >/dev/null; then
-	flock -o "$root/run/lock/lxc/pve-config-200.lock" sleep 30 &
+	flock -o "$root/run/lock/lxc/pve-config-200.lock" sleep 100 &
 	holder=$!
-	sleep 1
+	while flock -n "$root/run/lock/lxc/pve-config-200.lock" true; do sleep 0.1; done
 	expect 4 lxc-gpu-mount -R "$root" --gpu 1 200
 	says 'somebody else keeps it'
 	kill "$holder"

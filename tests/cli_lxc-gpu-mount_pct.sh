@@ -191,8 +191,8 @@ killed_at() { # SYSTEM-CALL WHEN
 	[ "$rc" -ne 0 ] || return 0
 	[ "$rc" -eq 137 ] || { fail "$1 $2: exited $rc"; cat "$dir/out" >&2; return 0; }
 	kills=$((kills + 1))
-	# pct goes on without us, as the real one does
-	while pgrep -f '^/usr/bin/perl /usr/sbin/pct' >/dev/null; do sleep 0.1; done
+	# pct goes on without us, as the real one does; before it is pct it has our name
+	while pgrep -f '^lxc-gpu-mount|^/usr/bin/perl /usr/sbin/pct' >/dev/null; do sleep 0.1; done
 	grep -q renderD128 "$conf" || fail "$1 $2: no nodes"
 	grep -q '^dev0: /dev/ttyS0$' "$conf" || fail "$1 $2: somebody's line is lost"
 	rc=0

@@ -59,7 +59,7 @@ says() { grep -qF -e "$1" "$dir/err" || { fail "not said: $1"; cat "$dir/err" >&
 mount_it() {
 	"$dir/pmxcfs" pve1 "$state" -f -s -o allow_other,default_permissions "$pve" &
 	server=$!
-	for _ in $(seq 100); do
+	for _ in $(seq 600); do
 		! mountpoint -q "$pve" || return 0
 		kill -0 $server 2>/dev/null || break
 		sleep 0.1
@@ -211,9 +211,12 @@ alone "a file that is full"
 (
 	while [ ! -e "$dir/stop" ]; do
 		# FUSE finds a name, then opens what it has found, which may be gone by
-		# then.
-		cat "$conf" >"$dir/read" 2>/dev/null || cat "$conf" >"$dir/read" 2>/dev/null ||
-			echo "not there" >>"$dir/seen"
+		# then; hardly so many times in turn.
+		tries=0
+		until cat "$conf" >"$dir/read" 2>/dev/null; do
+			tries=$((tries + 1))
+			[ $tries -lt 5 ] || { echo "not there" >>"$dir/seen"; break; }
+		done
 		cmp -s "$dir/old" "$dir/read" || cmp -s "$dir/mount" "$dir/read" || echo other >>"$dir/seen"
 		echo . >>"$dir/reads"
 	done
