@@ -170,14 +170,14 @@ measure() {
 	round=0
 	while [ $round -lt "$rounds" ]; do
 		round=$((round + 1))
-		timed ours_out cuda-ckpt suspend -q "$@" || break
+		timed ours_out cuda-ckpt suspend -q -t 60000 "$@" || break
 		all_stand "$@"
 		if [ -n "$with" ]; then
 			now=$(smi memory.used)
 			[ $((with - now)) -ge $((mib * 9 / 10)) ] ||
 				fail "$what: suspended, and $now of $with MiB are still in use ($used before)"
 		fi
-		timed ours_in cuda-ckpt resume -q "$@" || break
+		timed ours_in cuda-ckpt resume -q -t 60000 "$@" || break
 		for p; do counts_on "$p" || fail "$what: $p does not go on"; done
 		timed bare_out "$dir/cudabare" suspend "$@" || break
 		timed bare_in "$dir/cudabare" resume "$@" || break
