@@ -285,7 +285,7 @@ LD_PRELOAD=$dir/lib/libcuda.so.1 sleep 1000 &
 idle=$!
 jobs="$jobs $idle"
 soon libcuda grep -om 1 libcuda "/proc/$idle/maps" || fail "libcuda is not loaded into sleep"
-if grep -q libcuda "/proc/$idle/maps" && ! cuda-ckpt state "$idle" >/dev/null 2>&1; then
+if grep -q libcuda "/proc/$idle/maps" && ! cuda-ckpt -t 60000 state "$idle" >/dev/null 2>&1; then
 	expect 69 cuda-ckpt suspend "$idle"; says 'but does not use CUDA'
 fi
 

@@ -130,7 +130,7 @@ ms() { echo $(($(date +%s%N) / 1000000)); }
 try() {
 	begin=$(ms)
 	rc=0
-	timeout $((300 * slow)) cuda-ckpt -t 60000 "$@" >"$dir/out.$id" 2>"$dir/err.$id" </dev/null || rc=$?
+	timeout $((600 * slow)) cuda-ckpt -t 200000 "$@" >"$dir/out.$id" 2>"$dir/err.$id" </dev/null || rc=$?
 	spent=$(($(ms) - begin))
 }
 # ckpt CODE ARG...: the exit code that is due, or - for any but 0
