@@ -215,7 +215,9 @@ ok 'even killed' event 'down qemu/101 killed'
 
 # ---- HA --------------------------------------------------------------------------------
 sim_host ha
-sim_sh 'qm shutdown 101; echo "rc $?"; qm status 101; grep state /etc/pve/ha/resources.cfg; simctl seen "down qemu/101"; qm wait 101; qm status 101; qm start 101; qm status 101; simctl seen "down qemu/101(?s:.*)up qemu/101"; qm status 101; ha-manager status
+sim_sh 'hold=/run/pve-sim/state/101.ha-hold
+: >$hold; qm shutdown 101; echo "rc $?"; qm status 101; grep state /etc/pve/ha/resources.cfg; rm $hold; simctl seen "down qemu/101"; qm wait 101; qm status 101
+: >$hold; qm start 101; qm status 101; rm $hold; simctl seen "down qemu/101(?s:.*)up qemu/101"; qm status 101; ha-manager status
 vzdump 101 --mode stop; kill -9 $(cat /run/qemu-server/101.pid); simctl seen "down qemu/101 killed(?s:.*)up qemu/101"; qm status 101'
 ok 'requests, later deeds' is "$(grep -e ^status -e ^rc -e state "$T/out" | tr '\n\t' ';;')" \
 	'rc 0;status: running;;state stopped;status: stopped;status: stopped;status: running;status: running;'
