@@ -91,7 +91,7 @@ set -- $clock -machine q35,kernel-irqchip=split -accel tcg -cpu max -smp 1 -m 51
 	-display none -vga cirrus -nic none -no-reboot -monitor none \
 	-serial "file:$log" -serial "pipe:$log.port" -qmp "pipe:$log.qmp" \
 	-kernel "$kernel/vmlinuz" -initrd "$initrd" \
-	-append "console=ttyS0 intel_iommu=on iommu=pt no_timer_check quiet loglevel=2 panic=-1 mitigations=off audit=0 $*" \
+	-append "console=ttyS0 intel_iommu=on iommu=pt no_timer_check quiet loglevel=2 nosoftlockup panic=-1 mitigations=off audit=0 $*" \
 	-device intel-iommu,intremap=on,caching-mode=on \
 	-drive driver=null-co,size=64M,if=none,id=disk0,read-zeroes=on \
 	-drive driver=null-co,size=64M,if=none,id=disk1,read-zeroes=on \
