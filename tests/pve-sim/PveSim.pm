@@ -339,10 +339,15 @@ sub is_running {
 # Until $gone->(), at most simulated seconds; says whether it came.
 sub wait_gone {
 	my ($seconds, $gone) = @_;
-	my $end = uptime() + $seconds / conf('speed', 60);
+	my $left = $seconds / conf('speed', 60);
+	my $last = uptime();
 	until ($gone->()) {
-		return 0 if uptime() >= $end;
+		return 0 if $left <= 0;
 		select(undef, undef, undef, 0.01);
+		# Where we wait for the processor, so does whom we wait for.
+		my $step = uptime() - $last;
+		$left -= $step < 0.02 ? $step : 0.02;
+		$last += $step;
 	}
 	return 1;
 }
