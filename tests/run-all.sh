@@ -295,7 +295,7 @@ make_check() {
 		skipped "$1: no $2* in this tree"
 		return
 	}
-	each=900 limit=5400
+	each=900 limit=2700
 	[ -z "$long" ] || each=3600 limit=14400
 	(cd "$work/$1" && timeout -k 10 "$limit" make -k -j"$jobs" check TESTS="$tests" LOG_COMPILER=timeout \
 		LOG_FLAGS="-k 5 $each") >"$logs/make-check-$1.log" 2>&1 </dev/null
@@ -493,7 +493,7 @@ rung_lab() {
 		LAB_DEB=$1
 		export LAB_DEB
 	}
-	limit=7200
+	limit=3600
 	[ -z "$long" ] || limit=14400
 	check lab $limit "$work/source/tests/lab/run.sh"
 }

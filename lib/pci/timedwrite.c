@@ -97,6 +97,13 @@ static bool has_ended(int pidfd, int64_t ms)
 	}
 }
 
+static bool can_die(pid_t pid)
+{
+	char state = timedwrite_state(pid);
+
+	return state && state != 'D';
+}
+
 /* See the child to its end, or leave it behind. */
 static int serve(pid_t pid, unsigned limit, const struct outcome *o, pid_t *left)
 {
@@ -112,13 +119,9 @@ static int serve(pid_t pid, unsigned limit, const struct outcome *o, pid_t *left
 	ended = has_ended(pidfd, limit ? (int64_t)limit : -1);
 	if (!ended) {
 		kill(pid, SIGKILL);
-		for (int i = 0; i < GRACES && !ended; i++) {
-			char state = i ? timedwrite_state(pid) : 'R';
-
-			if (!state || state == 'D')
-				break;
+		ended = has_ended(pidfd, GRACE);
+		for (int i = 1; i < GRACES && !ended && can_die(pid); i++)
 			ended = has_ended(pidfd, GRACE);
-		}
 	}
 	if (ended)
 		waitpid(pid, NULL, 0);
